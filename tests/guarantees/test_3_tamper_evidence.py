@@ -114,9 +114,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> RecordedLedger:
 
 @pytest.fixture(scope="module")
 def tampering(recorded: RecordedLedger) -> Iterator[LedgerTampering]:
-    """A copy of the ledger in tables without types and constraints, so that any value can be written."""
+    """A copy of the ledger in tables without types and constraints, so that any value can be written.
+
+    It is verified in ranges of a few commits; elsewhere a ledger as short as this one is verified at once.
+    """
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
-    with engine.connect() as connection:
+    with engine.connect() as connection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "RANGE_ENTRIES", 5)
         connection.exec_driver_sql("ATTACH ':memory:' AS ledger")
         connection.exec_driver_sql("ATTACH ? AS source", (str(recorded.sandbox.folder / "promissory" / "ledger.db"),))
         for table in (*TABLES, annulment_table, archive_table, cosignature_table, node_table):

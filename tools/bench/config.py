@@ -20,7 +20,7 @@ class BenchConfig:
     calls: int
     """Calls over which memory growth is measured."""
     entries: int
-    """Minimum number of entries of the verified ledger."""
+    """Number of entries of the verified ledger."""
     receipts: int
     """Receipts that are verified."""
     short_ledger: int
@@ -42,7 +42,7 @@ FULL = BenchConfig(
     few_rows=10_000,
     rows=10_000_000,
     calls=1_000_000,
-    entries=200_000,
+    entries=1_000_000,
     receipts=50_000,
     short_ledger=10_000,
     ledger=10_000_000,

@@ -69,15 +69,15 @@ class BenchEnvironment:
         notes.write(path, self.scale.notes)
         suite.command("promissory", "load-notes", path, "--replace", "--cut-at", _now())
 
-    def with_ledger(self, entries: int, engine: Engine = Engine.SQLITE) -> Deployment:
-        """A deployment with the notes and a member agency loaded, and *entries* in the ledger."""
+    def with_ledger(self, entries: int, engine: Engine = Engine.SQLITE, *, commit: int = ledger.COMMIT) -> Deployment:
+        """A deployment with the notes and a member agency loaded, and *entries* in the ledger, by *commit* in each."""
 
         def fill(suite: Deployment) -> None:
             self._load_notes(suite)
             suite.command("promissory", "load-agencies", SAMPLES / "agencies.csv", "--cut-at", _now())
-            ledger.fill(suite.promissory(), entries)
+            ledger.fill(suite.promissory(), entries, commit)
 
-        return self._filled(f"ledger of {entries}", engine, fill)
+        return self._filled(f"ledger of {entries} by {commit}", engine, fill)
 
     def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Deployment:
         """A deployment with *rows* cases loaded."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -134,6 +134,11 @@ class VerifyingKey:
     organizations: frozenset[str] = frozenset()
     """The organizationIdentifiers of all its certificates."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pass the key to another process: what `cryptography` has made of its 32 bytes stays in this one."""
+        others = (self.periods, self.retirement, self.organization_id, self.organizations)
+        return _verifying_key, (self.public.public_bytes_raw(), *others)
+
     def verify(self, signature: bytes, content: bytes) -> None:
         """Verify the *signature* of *content*, whenever it was made.
 
@@ -166,6 +171,10 @@ class VerifyingKey:
         else:
             text = f"the signing certificates were not valid at {at}; they are valid {periods}"
         return Invalidity(InvalidityKind.OUTSIDE_CERTIFICATES, text)
+
+
+def _verifying_key(public: bytes, *others: Any) -> VerifyingKey:
+    return VerifyingKey(Ed25519PublicKey.from_public_bytes(public), *others)
 
 
 def _retirement_problem(retirement: Retirement, at: str, *, is_time_proven: bool) -> Invalidity | None:

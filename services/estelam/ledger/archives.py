@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from google.protobuf.message import DecodeError
 from sqlalchemy import ColumnElement, Connection, StaticPool, Table, create_engine, func, insert, select, text
 
 from estelam.core.files import sync_folder
@@ -23,14 +22,14 @@ from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.search import SEGMENT_ENTRIES
 from estelam.ledger.tables import SUBJECT_COLUMNS, archive_table, checkpoint_table, entry_table
-from estelam.ledger.verify import verified_entry
+from estelam.ledger.verified_ranges import verified_entries
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.tree import leaf_hash, node_hash, subtree_root
 from estelam.storage.base import LEDGER, StoreError
 
 MIN_AGE_MICROS = KEPT_MICROS
 """How old entries must be to be archived."""
-_ROWS_AT_ONCE = 2000
+_STREAMED = {"yield_per": 2000}
 _archive, _entry = archive_table.c, entry_table.c
 _RANGES = select(_archive.first_index, _archive.end_index).order_by(_archive.first_index)
 
@@ -109,16 +108,15 @@ def write(connection: Connection, service: str, folder: Path, entries: tuple[int
         size = checkpoint_table.c.size
         _copy(connection, copy, checkpoint_table, size > first, size <= end)
         copy.commit()
-    hashes, notes = [], []
+    hashes: list[bytes] = []
+    notes: list[int] = []
     with _opened(draft, "ro") as copy:
-        for index, row in enumerate(copy.execute(select(entry_table).order_by(_entry["index"])), first):
-            try:
-                stored = verified_entry(row, index)
-            except (DecodeError, ValueError):
-                raise LedgerCorruptError(f"entry {index}: a value is corrupt") from None
-            hashes.append(leaf_hash(stored.leaf))
-            if stored.entry.outcome == pb.OUTCOME_NOTED:
-                notes.append(index)
+        rows = copy.execute(select(entry_table).order_by(_entry["index"]), execution_options=_STREAMED)
+        for part in rows.partitions():
+            begin = first + len(hashes)
+            verified = enumerate(verified_entries(part, begin), begin)
+            notes += [index for index, (entry, _) in verified if entry.outcome == pb.OUTCOME_NOTED]
+            hashes += [leaf_hash(row.leaf) for row in part]
     if len(hashes) != end - first or subtree_root(0, last.size, _NodesOfCopy(connection, first, hashes)) != last.root:
         raise LedgerCorruptError(
             f"the entries {first:,} to {end - 1:,} do not lead to the root of the newest checkpoint"
@@ -132,7 +130,7 @@ def write(connection: Connection, service: str, folder: Path, entries: tuple[int
 
 def _copy(connection: Connection, copy: Connection, table: Table, *conditions: ColumnElement[bool]) -> None:
     rows = select(table).where(*conditions)
-    with connection.execute(rows, execution_options={"yield_per": _ROWS_AT_ONCE}) as found:
+    with connection.execute(rows, execution_options=_STREAMED) as found:
         for part in found.mappings().partitions():
             copy.execute(insert(table), [dict(row) for row in part])
 

@@ -1,14 +1,13 @@
 """Notes of destroyed HMAC keys: which key, who destroyed it and why, so that no search can be shortened unnoticed."""
 
-import json
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from estelam.core.clock import to_datetime
-from estelam.ledger.tables import FactNote, NoteKind, PassOn, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, check_text, parsed_notes
 
 RETENTION = timedelta(days=3653)
 """How long after its last entry a key is kept: 10 years (docs/retention.md)."""
@@ -36,7 +35,9 @@ def fact_note(key_id: str, *, micros: int, operator: str, reason: str) -> FactNo
 
 def notes(connection: Connection, verified: PassOn) -> Iterator[KeyDestructionNote]:
     """Yield the note of each destroyed key, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.KEY_DESTRUCTION, verified):
-        facts = json.loads(stored.entry.notice)
-        texts = (facts["key"], facts["operator"], facts["reason"])
-        yield KeyDestructionNote(stored.index, stored.entry.answered_at_micros, *texts)
+    return parsed_notes(connection, NoteKind.KEY_DESTRUCTION, verified, _note)
+
+
+def _note(stored: StoredEntry, facts: Any) -> KeyDestructionNote:
+    texts = (facts["key"], facts["operator"], facts["reason"])
+    return KeyDestructionNote(stored.index, stored.entry.answered_at_micros, *map(check_text, texts))

@@ -5,7 +5,6 @@ batch that first sees a load notes it before its own answers, in the same transa
 clock, says which data an answer is from.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, datetime
@@ -16,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from estelam.core.clock import to_datetime
 from estelam.ledger.basis import Basis
-from estelam.ledger.tables import FactNote, NoteKind, PassOn, fact_note_table, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, fact_note_table, parsed_notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
@@ -78,9 +77,14 @@ def _is_noted(connection: Connection, load: Any) -> bool:
 
 def notes(connection: Connection, verified: PassOn) -> Iterator[LoadNote]:
     """Yield the note of each load, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.LOAD, verified):
-        facts = json.loads(stored.entry.notice)
-        yield LoadNote(stored.index, stored.entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
+    return parsed_notes(connection, NoteKind.LOAD, verified, _load_note)
+
+
+def _load_note(stored: StoredEntry, facts: Any) -> LoadNote:
+    int(facts["load"])
+    if (cut_at := facts.get("cut_at")) is not None:
+        datetime.fromisoformat(cut_at)
+    return LoadNote(stored.index, stored.entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
 
 
 def _coverage(stated: dict[str, str] | None) -> Coverage | None:

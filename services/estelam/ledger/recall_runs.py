@@ -4,22 +4,21 @@ Only the service writes the ledger. So a run is stored as a row of the facts bef
 notes the row in the ledger when it starts or at its next health check.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from estelam.core.clock import to_datetime
-from estelam.ledger.tables import FactNote, NoteKind, PassOn, fact_note_table, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, fact_note_table, parsed_notes
 from estelam.storage.facts import recall_run_table
 from estelam.storage.statements import Statement
 from estelam.storage.store import AccessMode, Store, StoreError
 
-_note, _run = fact_note_table.c, recall_run_table.c
-_NOTED = select(_note.number).where(_note.kind == NoteKind.RECALL.value)
+_noted, _run = fact_note_table.c, recall_run_table.c
+_NOTED = select(_noted.number).where(_noted.kind == NoteKind.RECALL.value)
 _UNNOTED = Statement(select(recall_run_table).where(_run.run_at_micros.not_in(_NOTED)).order_by(_run.run_at_micros))
 
 
@@ -65,10 +64,13 @@ def unnoted(connection: Connection) -> list[FactNote]:
 
 def notes(connection: Connection, verified: PassOn) -> Iterator[RecallNote]:
     """Yield the note of each run of recall, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.RECALL, verified):
-        facts = json.loads(stored.entry.notice)
-        run = RecallRun(facts["recall"], facts["after"], facts["newest"], facts["answers"])
-        yield RecallNote(stored.index, stored.entry.answered_at_micros, run)
+    return parsed_notes(connection, NoteKind.RECALL, verified, _note)
+
+
+def _note(stored: StoredEntry, facts: Any) -> RecallNote:
+    run = RecallRun(*(int(facts[name]) for name in ("recall", "after", "newest", "answers")))
+    to_datetime(run.run_at_micros)
+    return RecallNote(stored.index, stored.entry.answered_at_micros, run)
 
 
 def _fact_note(run: RecallRun) -> FactNote:

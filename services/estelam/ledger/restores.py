@@ -1,13 +1,12 @@
 """Notes of acknowledged restores: that the ledger's end was lost, who says so, and why it continues nevertheless."""
 
-import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from estelam.ledger.kept import Mismatch
-from estelam.ledger.tables import FactNote, NoteKind, PassOn, note_entries
+from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, check_text, parsed_notes
 
 
 class RestoreNote(NamedTuple):
@@ -31,10 +30,13 @@ def fact_note(found: Mismatch, *, micros: int, operator: str, reason: str) -> Fa
 
 def notes(connection: Connection, verified: PassOn) -> Iterator[RestoreNote]:
     """Yield the note of each acknowledged restore, in the order of the ledger."""
-    for stored in note_entries(connection, NoteKind.RESTORE, verified):
-        facts = json.loads(stored.entry.notice)
-        texts = (facts["kept"], facts["ledger"], facts["operator"], facts["reason"])
-        yield RestoreNote(stored.index, stored.entry.answered_at_micros, *texts)
+    return parsed_notes(connection, NoteKind.RESTORE, verified, _note)
+
+
+def _note(stored: StoredEntry, facts: Any) -> RestoreNote:
+    texts = (facts["kept"], facts["ledger"], facts["operator"], facts["reason"])
+    int(facts["ledger"].partition(":")[0])
+    return RestoreNote(stored.index, stored.entry.answered_at_micros, *map(check_text, texts))
 
 
 def loss_before(connection: Connection, verified: PassOn, size: int) -> RestoreNote | None:

@@ -1,76 +1,50 @@
 """Verification of a ledger: detects every entry that was changed, removed, added or reordered, and every other row."""
 
-import struct
-from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 from typing import Any
 
-from google.protobuf.message import DecodeError
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    LargeBinary,
-    Row,
-    Select,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    func,
-    not_,
-    or_,
-    select,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, bindparam, not_, or_, select, type_coerce
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from estelam.core.keys import VerifyingKey
 from estelam.core.note_keys import NoteKey
-from estelam.core.settings import MAX_CONFIRMATION_WINDOW
-from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger.confirmations import key_of
-from estelam.ledger.errors import LedgerCorruptError, LostStateError, fault_of
+from estelam.ledger.errors import LedgerCorruptError, LostStateError
 from estelam.ledger.proofs import StoredNodes
 from estelam.ledger.tables import (
     NODE_LEVELS,
-    SUBJECT_COLUMNS,
-    StoredEntry,
     annulment_table,
-    archive_table,
     checkpoint_table,
     confirmation_table,
     cosignature_table,
-    entry_table,
     fact_note_table,
     key_use_table,
-    keys_commitment,
     node_table,
-    noted_fact,
 )
+from estelam.ledger.verified_ranges import Place, Range, Snapshot, VerifiedRange
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
-from estelam.receipts.problems import InvalidReceipt, check_key
-from estelam.receipts.tree import Frontier, Growth, is_consistent, leaf_hash, prove_consistency
+from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.tree import Frontier, is_consistent, prove_consistency
+from estelam.storage.statements import Statement
 
-ROWS_AT_ONCE = 2000
-_STREAMED = {"yield_per": ROWS_AT_ONCE}
+RANGE_ENTRIES = 1 << 16
+"""Entries that are verified at once, or so many more as end the commit."""
+MIN_RANGES = 8
+"""From so many ranges on it pays to start processes."""
+_STREAMED = {"yield_per": 2000}
+
+VerifyRanges = Callable[[Sequence[Range]], Iterator[VerifiedRange]]
+"""Verifies ranges, and yields what each was found to hold in their order (`estelam.ledger.range_processes`)."""
 
 
 def _as_stored(table: Table, *conditions: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """Select rows of *table* in key order, with the driver's own values: none is converted to a column's type."""
-    columns = [type_coerce(each, NullType()).label(each.name) for each in table.columns]
-    return select(*columns).where(*conditions).order_by(*table.primary_key)
-
-
-_Values = Row[*tuple[Any, ...]]
-_TYPES: Mapping[type[Any], type] = {BigInteger: int, Text: str, LargeBinary: bytes}
-_CHECKPOINT_TYPES = [_TYPES[type(column.type)] for column in checkpoint_table.columns]
+    """Select rows of *table*, with the driver's own values: none is converted to a column's type."""
+    return select(*(type_coerce(each, NullType()).label(each.name) for each in table.columns)).where(*conditions)
 
 
 def verify_ledger(
@@ -79,6 +53,7 @@ def verify_ledger(
     start: Frontier | None = None,
     archived: Sequence[Connection] = (),
     witnesses: Sequence[NoteKey] = (),
+    in_processes: VerifyRanges | None = None,
 ) -> Iterator[Checkpoint]:
     """Verify the ledger from *start* on, by default all of it; yield the checkpoint of each commit.
 
@@ -91,13 +66,14 @@ def verify_ledger(
         start: The tree at a checkpoint that was verified earlier (`tree_at`).
         archived: Connections to the files of archived entries, oldest first; all, unless *start* is after them.
         witnesses: The keys of witnesses. Cosignatures of others are not verified, only their form is.
+        in_processes: What verifies the ranges of a long ledger at the same time; None: they are, one by one, here.
 
     Raises:
         LedgerCorruptError: at the first fault.
         LedgerUncheckedError: at the first commit whose signature can't be checked with *keys*.
     """
     try:
-        yield from _verified(connection, keys, start or Frontier(), archived)
+        yield from _verified(connection, keys, start or Frontier(), archived, in_processes)
         _check_cosignatures(connection, start.size if start else 0, witnesses)
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -144,123 +120,73 @@ def verify_heads(
             raise LostStateError(f"{head} is no earlier state of this ledger; {_REWRITTEN}", size)
 
 
-# What is read in advance is verified at the end, or with the last checkpoint.
-_ANNULLED = select(annulment_table.c["index"])
+def _verified(
+    connection: Connection,
+    keys: Mapping[str, VerifyingKey],
+    start: Frontier,
+    archived: Sequence[Connection],
+    in_processes: VerifyRanges | None,
+) -> Iterator[Checkpoint]:
+    *earlier, last = _ranges(connection, start)
+    snapshot = Snapshot(connection, keys, archived, start.size)
+    if in_processes is None or len(earlier) < MIN_RANGES:
+        in_processes = partial(map, snapshot.verify)
+    derived = _Derived(start.size)
+    end = Place(start)
+    # The last range has no end, so that what comes after the newest checkpoint is found: it is verified in the state
+    # of which the tables beside the entries are.
+    with closing(_in_order(in_processes, earlier, snapshot, last)) as verified:
+        for found in verified:
+            if found.start != end:
+                raise LedgerCorruptError(f"the checkpoint of {end.tree.size} entries was changed while it was verified")
+            end = found.end
+            derived.add(found)
+            yield from found.commits
+    derived.check(connection)
+
+
+def _in_order(
+    verify: VerifyRanges, earlier: Sequence[Range], snapshot: Snapshot, last: Range
+) -> Generator[VerifiedRange]:
+    yield from verify(earlier)
+    yield snapshot.verify(last)
+
+
+def _ranges(connection: Connection, start: Frontier) -> Iterator[Range]:
+    """Yield ranges of at least RANGE_ENTRIES each, and the rest of the ledger.
+
+    What the checkpoints between them claim is only read here. One that no tree can have is left to the range after it.
+    """
+    place = Place(start)
+    while cut := _place_from(connection, place.tree.size + RANGE_ENTRIES):
+        yield Range(place, cut.tree.size)
+        place = cut
+    yield Range(place, None)
+
+
+def _place_from(connection: Connection, least: int) -> Place | None:
+    """Return what the first checkpoint of *least* entries or more claims; None if there is none, or it is damaged."""
+    with closing(_CHECKPOINT_FROM.stream(connection, size=least)) as blocks:
+        for size, note, frontier in chain.from_iterable(blocks):
+            try:
+                return Place(Frontier.parse(size, frontier), checkpoint.parse(note).checkpoint.origin)
+            except (TypeError, ValueError, AttributeError):
+                break
+    return None
+
+
+_commit = checkpoint_table.c
+_CHECKPOINT_FROM = Statement(
+    select(_commit.size, _commit.note, _commit.frontier)
+    .where(_commit.size >= bindparam("size"))
+    .order_by(_commit.size)
+    .limit(1)
+)
 _ANNULLED_CONFIRMATION = (
     select(confirmation_table.c["index"])
     .join(annulment_table, annulment_table.c["index"] == confirmation_table.c["index"])
     .limit(1)
 )
-_NEWEST_AFTER = (
-    select(checkpoint_table.c.size, checkpoint_table.c.signed_at_micros)
-    .where(checkpoint_table.c.size > bindparam("size"))
-    .order_by(checkpoint_table.c.signed_at_micros.desc(), checkpoint_table.c.size.desc())
-    .limit(1)
-)
-
-
-def _required_times(connection: Connection, start: int) -> Iterator[tuple[int, int]]:
-    """Yield pairs in ascending order: from which time on a YES below a size must have its confirmation.
-
-    A commit deletes those that have expired at its time. So the greatest time of all commits from that of the YES on
-    counts, also where a clock was ahead for a while.
-    """
-    size = start
-    while row := connection.execute(_NEWEST_AFTER, {"size": size}).first():
-        size, micros = row
-        yield size, (micros if isinstance(micros, int) else 0) - MAX_CONFIRMATION_WINDOW // timedelta(microseconds=1)
-
-
-class _Confirmations:
-    """Compares the table of confirmations with the entries, both in order.
-
-    An entry that is a YES and not annulled has its row; one that is older than any window may have had it deleted.
-    """
-
-    def __init__(self, rows: Iterator[_Values], annulled: Collection[int], required: Sequence[tuple[int, int]]) -> None:
-        self._rows = rows
-        self._annulled = annulled
-        self._required = deque(required)
-        self._row = next(rows, None)
-
-    def check(self, stored: StoredEntry) -> None:
-        """Check the row of the entry.
-
-        Raises:
-            LedgerCorruptError: it is missing or another one, or the entry should have none.
-        """
-        entry, row = stored.entry, self._row
-        is_confirmed = entry.outcome == pb.OUTCOME_YES and stored.index not in self._annulled
-        if row is not None and row[0] == stored.index:
-            self._row = next(self._rows, None)
-            index, key, micros = row
-            # Types are compared too: SQLite can store a value of any type.
-            is_right = is_confirmed and type(index) is type(micros) is int and micros == entry.answered_at_micros
-            is_right = is_right and key == key_of(entry.caller, stored.keys.question)
-        else:
-            is_right = not is_confirmed or entry.answered_at_micros < self._required_since(stored.index)
-        if not is_right:
-            raise LedgerCorruptError(f"the confirmation of entry {stored.index} does not match it")
-
-    def _required_since(self, index: int) -> int:
-        while self._required and self._required[0][0] <= index:
-            self._required.popleft()
-        return self._required[0][1] if self._required else 0
-
-    def check_end(self) -> None:
-        """Check that no row is left.
-
-        Raises:
-            LedgerCorruptError: one belongs to no entry.
-        """
-        if self._row is not None:
-            raise LedgerCorruptError("a row of the table confirmation belongs to no entry")
-
-
-def _verified(
-    connection: Connection, keys: Mapping[str, VerifyingKey], start: Frontier, archived: Sequence[Connection]
-) -> Iterator[Checkpoint]:
-    streamed = connection.execution_options(**_STREAMED)
-    # Without a start there is no condition, so that a row is found whatever it holds.
-    end = connection.execute(select(func.max(archive_table.c.end_index))).scalar() or 0
-    entries_after = [entry_table.c["index"] >= max(start.size, end)] if start.size or end else []
-    checkpoints_after = [checkpoint_table.c.size > start.size] if start.size else []
-    confirmations_after = [confirmation_table.c["index"] >= start.size] if start.size else []
-    stored_entries = _as_stored(entry_table, *entries_after)
-    stored_checkpoints = _as_stored(checkpoint_table, *checkpoints_after)
-    required = list(_required_times(connection, start.size))
-    annulled = {index for index, *_ in connection.execute(_ANNULLED)}
-    with (
-        streamed.execute(stored_entries) as entries,
-        streamed.execute(stored_checkpoints) as checkpoints,
-        streamed.execute(_as_stored(confirmation_table, *confirmations_after)) as confirmations,
-        closing(_archived_rows(connection, archived, start.size)) as files,
-    ):
-        derived = _Derived(
-            start.size, _Confirmations(chain.from_iterable(confirmations.partitions()), annulled, required)
-        )
-        rows = chain(files, chain.from_iterable(entries.partitions()))
-        yield from _checkpoints(rows, checkpoints, keys, start, derived)
-        derived.confirmations.check_end()
-    derived.check(connection)
-
-
-def _archived_rows(connection: Connection, archived: Sequence[Connection], start: int) -> Generator[_Values]:
-    """Yield the archived entries from *start* on.
-
-    Raises:
-        LedgerCorruptError: one of the notes that the store has kept of them is another.
-    """
-    kept_below = connection.execute(select(func.max(archive_table.c.end_index))).scalar() or 0
-    kept = connection.execute(_as_stored(entry_table, entry_table.c["index"] < kept_below)) if archived else ()
-    notes = {row[0]: tuple(row) for row in kept}
-    for source in archived:
-        stored = _as_stored(entry_table, entry_table.c["index"] >= start)
-        with source.execute(stored, execution_options=_STREAMED) as rows:
-            for row in chain.from_iterable(rows.partitions()):
-                if row[0] in notes and notes[row[0]] != tuple(row):
-                    raise LedgerCorruptError(f"entry {row[0]} is another than in its file of archived entries")
-                yield row
 
 
 @dataclass(slots=True)
@@ -268,28 +194,17 @@ class _Derived:
     """What the tables beside the entries must hold, collected from the entries from *start* on."""
 
     start: int
-    confirmations: _Confirmations
     key_uses: dict[str, tuple[str, int, bytes]] = field(default_factory=dict)
     fact_notes: list[tuple[Any, ...]] = field(default_factory=list)
     annulments: dict[int, int] = field(default_factory=dict)
     nodes: list[tuple[int, int, bytes]] = field(default_factory=list)
 
-    def add(self, stored: StoredEntry) -> None:
-        """Check the entry's confirmation, and collect what the other tables must hold of it."""
-        self.confirmations.check(stored)
-        if (key_id := stored.keys.key_id) not in self.key_uses:
-            self.key_uses[key_id] = (key_id, stored.index, stored.keys.key_check_value)
-        entry = stored.entry
-        if entry.outcome == pb.OUTCOME_NOTED and (noted := noted_fact(entry, stored.keys)) is not None:
-            self.fact_notes.append((stored.index, *noted))
-        elif entry.HasField("annuls"):
-            self.annulments[entry.annuls] = stored.index
-
-    def add_nodes(self, tree: Growth) -> None:
-        """Collect the nodes that a commit completed."""
-        for level in NODE_LEVELS:
-            if level < len(tree.levels):
-                self.nodes.extend((level, index, node) for index, node in tree.completed(level))
+    def add(self, found: VerifiedRange) -> None:
+        """Collect what the tables must hold of the entries of the next range."""
+        self.key_uses = found.key_uses | self.key_uses
+        self.fact_notes += found.fact_notes
+        self.annulments.update(found.annulments)
+        self.nodes += found.nodes
 
     def check(self, connection: Connection) -> None:
         """Compare the tables with what was collected.
@@ -331,92 +246,3 @@ def _check_cosignatures(connection: Connection, start: int, witnesses: Sequence[
 
 def _is_below(node: Any, level: int, start: int) -> ColumnElement[bool]:
     return and_(node.level == level, node["index"] < start >> level)
-
-
-def _checkpoints(
-    entries: Iterator[_Values],
-    checkpoints: Iterable[_Values],
-    keys: Mapping[str, VerifyingKey],
-    tree: Frontier,
-    derived: _Derived,
-) -> Iterator[Checkpoint]:
-    origin = None
-    for row in checkpoints:
-        try:
-            head, key = _signed_checkpoint(row, tree.size, keys)
-            part = islice(entries, head.size - tree.size)
-            stored = [verified_entry(entry, index) for index, entry in enumerate(part, start=tree.size)]
-            grown = _grown(tree, head, stored)
-            after = grown.frontier
-            _check_rest(row, after, stored, key)
-        except InvalidReceipt as error:
-            raise fault_of(error, f"the commit after entry {tree.size}") from None
-        except LedgerCorruptError as error:
-            raise LedgerCorruptError(f"the commit after entry {tree.size}: {error}") from None
-        except (TypeError, ValueError, KeyError, struct.error, DecodeError):
-            raise LedgerCorruptError(f"the commit after entry {tree.size}: a value is corrupt") from None
-        if origin not in (None, head.origin):
-            raise LedgerCorruptError(f"the commit after entry {tree.size}: it is of another ledger, {head.origin}")
-        for each in stored:
-            derived.add(each)
-        derived.add_nodes(grown)
-        tree, origin = after, head.origin
-        yield head
-    if next(entries, None) is not None:
-        raise LedgerCorruptError(f"entry {tree.size}: it and all entries after it belong to no commit")
-
-
-def _signed_checkpoint(row: _Values, before: int, keys: Mapping[str, VerifyingKey]) -> tuple[Checkpoint, VerifyingKey]:
-    # SQLite stores a value of any type in any column.
-    if [type(value) for value in row] != _CHECKPOINT_TYPES:
-        raise LedgerCorruptError("a value does not have its column's type")
-    size, note, *_ = row
-    head, key_id = checkpoint.verify(note, keys)
-    if note.count("\n") != checkpoint.LINES:
-        raise LedgerCorruptError("its note has another line than the signature of the ledger's key")
-    if not before < head.size == size:
-        raise LedgerCorruptError("a checkpoint before it is missing or out of order")
-    return head, keys[key_id]
-
-
-def _grown(tree: Frontier, head: Checkpoint, stored: list[StoredEntry]) -> Growth:
-    """Return the tree after *stored*, whose leaves must give the root that *head* states."""
-    leaves = [leaf_hash(each.leaf) for each in stored]
-    if tree.size + len(leaves) != head.size or (grown := tree.append(leaves)).root != head.root:
-        raise LedgerCorruptError(f"its entries, from {tree.size} to {head.size - 1}, do not match its signed root")
-    return grown
-
-
-def _check_rest(row: _Values, tree: Frontier, stored: list[StoredEntry], key: VerifyingKey) -> None:
-    _, _, frontier, signed_at_micros = row
-    # All entries of a commit have its time: where they have two, a checkpoint between them is gone.
-    if frontier != tree.serialize() or {each.entry.answered_at_micros for each in stored} != {signed_at_micros}:
-        raise LedgerCorruptError("the columns of its checkpoint do not match its entries")
-    # The order of commits proves a commit's time: a key that was compromised later could not put it before others.
-    check_key(key, signed_at_micros, is_time_proven=True)
-
-
-def verified_entry(row: _Values, index: int) -> StoredEntry:
-    """Return the entry in *row*, after a check that all other columns match its bytes."""
-    stored_index, leaf, search_keys, *stored_keys = row
-    if type(stored_index) is not int or type(leaf) is not bytes or type(search_keys) is not bytes:
-        raise LedgerCorruptError("a value does not have its column's type")
-    if stored_index != index:
-        raise LedgerCorruptError("an entry is missing or out of order")
-    stored = StoredEntry.parse(index, leaf, search_keys)
-    if keys_commitment(search_keys) != stored.entry.keys_commitment:
-        raise LedgerCorruptError(f"the search keys of entry {index} are not those that it commits to")
-    # As bytes, which no value of another type has: SQLite can store 1.0 where 1 belongs.
-    subjects = stored.keys.subjects[: len(SUBJECT_COLUMNS)]
-    count = len(subjects)
-    try:
-        packed = _INDEX_KEYS[count].pack(*stored_keys[:count])
-    except struct.error:
-        packed = b""
-    if packed != b"".join([keyed[:8] for keyed in subjects]) or stored_keys[count:] != _NO_KEYS[count:]:
-        raise LedgerCorruptError(f"the index keys of entry {index} do not match its search keys")
-    return stored
-
-
-_INDEX_KEYS = [struct.Struct(f">{count}q") for count in range(len(SUBJECT_COLUMNS) + 1)]
-_NO_KEYS = [None] * len(SUBJECT_COLUMNS)

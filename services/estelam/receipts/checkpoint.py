@@ -98,7 +98,8 @@ def parse(note: str, *, extensible: bool = False) -> SignedCheckpoint:
     Raises:
         ValueError: it is not exactly a checkpoint.
     """
-    found = _NOTE.fullmatch(note) if len(note) <= MAX_NOTE else None
+    # SQLite stores a value of any type.
+    found = _NOTE.fullmatch(note) if isinstance(note, str) and len(note) <= MAX_NOTE else None
     if found is None or _CONTROL.search(note) or (found["extension"] and not extensible):
         raise ValueError("not a checkpoint")
     size, root = int(found["size"][:20]), decode_base64(found["root"])

@@ -44,7 +44,7 @@ class Frontier:
         Raises:
             ValueError: it has another number of nodes.
         """
-        if size < 0 or len(content) != size.bit_count() * HASH_BYTES:
+        if not isinstance(content, bytes) or size < 0 or len(content) != size.bit_count() * HASH_BYTES:
             raise ValueError("the frontier does not match the size")
         parts = range(0, len(content), HASH_BYTES)
         return cls(size, tuple(content[start : start + HASH_BYTES] for start in parts))

@@ -8,8 +8,10 @@ are read, so that both take one round trip.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cache, partial
+from itertools import count
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
@@ -36,6 +38,7 @@ from sqlalchemy.types import TypeEngine
 
 _POSTGRESQL, _SQLITE = "postgresql", "sqlite"
 _Processor = Callable[[Any], Any]
+ROWS_AT_ONCE = 2000
 RowReader = Callable[[], list[Any]]
 """Returns all rows of a started statement, as named tuples."""
 
@@ -94,6 +97,13 @@ class _Compiled(NamedTuple):
     row: Callable[[Iterable[Any]], Any] | None
     """Makes a named tuple of a row; None: the statement returns no rows."""
 
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Return the parameters as the driver takes them."""
+        given = {**self.constants, **values}
+        for name, process in self.processors.items():
+            given[name] = process(given[name])
+        return given if self.positions is None else [given[name] for name in self.positions]
+
 
 class Statement:
     """A statement of SQLAlchemy's expression language, compiled when it is first run on an engine.
@@ -111,16 +121,31 @@ class Statement:
 
     def start(self, connection: Connection, **values: Any) -> RowReader:
         """Run or queue the statement."""
-        dialect = connection.dialect
+        compiled = self._for(connection.dialect)
+        return execute(connection, compiled.sql, compiled.parameters(values), compiled.row)
+
+    def stream(self, connection: Connection, **values: Any) -> Generator[list[tuple[Any, ...]]]:
+        """Run the statement and yield its rows, some at a time, on PostgreSQL by a cursor of the server.
+
+        They have the values of the driver: none is converted to a column's type. Close the generator: it ends the
+        statement.
+        """
+        compiled = self._for(connection.dialect)
+        failures = connection.dialect.loaded_dbapi.Error
+        try:
+            with closing(_stream_cursor(connection)) as cursor:
+                options = {} if connection.dialect.name == _SQLITE else {"binary": True}
+                cursor.execute(compiled.sql, compiled.parameters(values), **options)
+                while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                    yield rows
+        except failures as error:
+            raise driver_error(connection, error, compiled.sql) from error
+
+    def _for(self, dialect: Dialect) -> _Compiled:
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
             compiled = self._compiled[dialect.name] = _compile(self.clause, dialect)
-        parameters = {**compiled.constants, **values}
-        for name, process in compiled.processors.items():
-            parameters[name] = process(parameters[name])
-        if compiled.positions is None:
-            return execute(connection, compiled.sql, parameters, compiled.row)
-        return execute(connection, compiled.sql, [parameters[name] for name in compiled.positions], compiled.row)
+        return compiled
 
 
 def _compile(clause: Select[Any] | Delete, dialect: Dialect) -> _Compiled:
@@ -250,8 +275,21 @@ def execute(
     return lambda: rows
 
 
+def _stream_cursor(connection: Connection) -> Any:
+    driver: Any = connection.connection.driver_connection
+    return driver.cursor() if connection.dialect.name == _SQLITE else driver.cursor(name=f"stream_{next(_STREAMS)}")
+
+
+_STREAMS = count()
+
+
 def driver_error(connection: Connection, error: Exception, sql: str | None = None) -> BaseException:
     """Return the error that SQLAlchemy raises in place of the driver's *error*."""
-    base = connection.dialect.loaded_dbapi.Error
-    instance = DBAPIError.instance(sql, None, error, base, hide_parameters=True, dialect=connection.dialect)
+    dialect = connection.dialect
+    driver: Any = connection.connection.driver_connection
+    is_lost = dialect.is_disconnect(cast("Any", error), driver, None)
+    base = dialect.loaded_dbapi.Error
+    instance = DBAPIError.instance(
+        sql, None, error, base, hide_parameters=True, connection_invalidated=is_lost, dialect=dialect
+    )
     return cast("BaseException", instance)

@@ -19,14 +19,17 @@ from tools.bench.datasets.notes import Note
 from tools.env.sandbox import ORGANIZATIONS
 
 COMMIT = 500
-"""Entries in each commit."""
+"""Entries in each commit, if nothing else is said."""
 _SPAN_MICROS = timedelta(days=10) // timedelta(microseconds=1)
 _NUMBERS = 3_000_000
 """Distinct notes that are inquired about, each with persons of its own."""
 
 
-def fill(settings: PromissorySettings, entries: int) -> None:
-    """Append *entries* to the empty ledger of the promissory service, half of them YES, at even intervals."""
+def fill(settings: PromissorySettings, entries: int, commit: int = COMMIT) -> None:
+    """Append *entries* to the empty ledger of the promissory service, half of them YES, at even intervals.
+
+    Each commit has *commit* of them.
+    """
     end = time.time_ns() // 1000
     now = end - _SPAN_MICROS
 
@@ -38,8 +41,8 @@ def fill(settings: PromissorySettings, entries: int) -> None:
     clock = Clock(micros, lambda: 0.0)
     writer = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
     with contextlib.closing(Store(settings.store, ledger=AccessMode.WRITE)) as store:
-        for first in range(0, entries, COMMIT):
-            numbers = range(first, min(first + COMMIT, entries))
+        for first in range(0, entries, commit):
+            numbers = range(first, min(first + commit, entries))
             now = end - _SPAN_MICROS + _SPAN_MICROS * numbers[-1] // entries
             with store.transaction() as connection:
                 writer.append_at_once(connection, [_draft(number) for number in numbers])

@@ -27,6 +27,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, restores, search, tiles, verify
 from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, LostStateError, fault_of
+from estelam.ledger.range_processes import LedgerLocation, verify_in_processes
 from estelam.ledger.tables import StoredEntry, last_checkpoint
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
@@ -45,6 +46,7 @@ def verify_ledger(
     from_: str | None,
     progress: Path | None,
     archive: Path | None,
+    jobs: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -53,7 +55,7 @@ def verify_ledger(
         if from_ is not None and progress is not None:
             raise UsageError("--from, --progress: each names where to start; give one of them")
         kept = [_parse_head("--head", head)] if head is not None else []
-        settings = settings_of(service)
+        settings, jobs = settings_of(service), jobs or len(os.sched_getaffinity(0))
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         witnesses = [NoteKey.parse(each.key, KeyKind.COSIGNATURE) for each in settings.witnesses]
         kept += [(each.size, each.root) for each in (_read_heads(heads, service, keys) if heads is not None else [])]
@@ -63,9 +65,11 @@ def verify_ledger(
         with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
             try:
                 start = verify.tree_at(connection, *since) if since is not None else Frontier()
+                location = LedgerLocation(settings.store, service, archive, start.size, keys)
+                in_processes = partial(verify_in_processes, location, jobs) if jobs > 1 else None
                 with Archives(connection, service, archive, start.size) as archives:
                     files = archives.connections
-                    found = verify.verify_ledger(connection, keys, start, files, witnesses)
+                    found = verify.verify_ledger(connection, keys, start, files, witnesses, in_processes)
                     commits, end = _verified(connection, service, found, start, kept, files, as_json=as_json)
                 are_indexes_verified = since is None and indexes.check_indexes(connection)
             except LostStateError as error:

@@ -47,6 +47,14 @@ def verify_ledger(
         ),
     ] = None,
     archive: Archive = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number(1, 1024),
+            metavar="N",
+            help="Processes that verify a long ledger at the same time; default: one for each core this one may use.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify the ledger, by default all of it. A checkpoint that was kept shows whether it was signed anew since.
