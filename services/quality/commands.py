@@ -10,6 +10,7 @@ from estelam.cli.verdicts import EXIT_CODES
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
+from estelam.ledger.errors import LedgerCorruptError
 from quality import service as process
 from quality.monitor import config_check, ledger_collector
 from quality.report import generate, signing
@@ -47,7 +48,15 @@ def collect(*, as_json: bool) -> None:
     with output.user_errors(as_json=as_json):
         settings, clock = load_settings(QualitySettings), Clock()
         ledgers = output.track(settings.ledgers, "ledgers collected", as_json=as_json, total=len(settings.ledgers))
-        rows = [(service, ledger_collector.collect_ledger(settings, service, clock)) for service in ledgers]
+        rows, damaged = [], []
+        for service in ledgers:
+            try:
+                rows.append((service, ledger_collector.collect_ledger(settings, service, clock)))
+            except LedgerCorruptError as error:
+                damaged.append(f"{service}: {error}")
+        if damaged:
+            advice = "the other ledgers are collected; ask the provider to run: estelam ledger verify"
+            output.exit_error(f"INVALID: {'; '.join(damaged)}; {advice}", as_json=as_json)
         if standing := ledger_collector.standing_alarms(settings):
             text = "; ".join(f"{alarm.service}: {alarm.kind}" for alarm in standing)
             advice = "list and acknowledge them: estelam quality witness alarms"

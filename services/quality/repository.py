@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.storage.base import FACTS
 from quality import histogram
 from quality.attribution import Attribution
@@ -108,7 +109,11 @@ _metrics_sample = Table(
 
 
 def add_observations(connection: Connection, observations: Iterable[Observation]) -> None:
-    """Store *observations*, adding their tallies to those already stored under the same key."""
+    """Store *observations*, adding their tallies to those already stored under the same key.
+
+    Raises:
+        LedgerCorruptError: more is subtracted than was counted: a ledger annuls an answer twice.
+    """
     for observation in observations:
         key = and_(
             _observation.c.minute == observation.minute,
@@ -116,12 +121,14 @@ def add_observations(connection: Connection, observations: Iterable[Observation]
             _observation.c.consumer == observation.consumer,
         )
         row = connection.execute(select(_observation).where(key)).first()
+        total = Tally() if row is None else _tally(row)
+        total.add(observation.tally)
+        if min((*total.counts.values(), *total.latencies.values()), default=0) < 0:
+            raise LedgerCorruptError("an entry annuls an answer that was annulled before")
         if row is None:
             columns = {"minute": observation.minute, "method": observation.method, "consumer": observation.consumer}
-            connection.execute(insert(_observation), columns | _columns(observation.tally))
+            connection.execute(insert(_observation), columns | _columns(total))
         else:
-            total = _tally(row)
-            total.add(observation.tally)
             connection.execute(update(_observation).where(key), _columns(total))
 
 

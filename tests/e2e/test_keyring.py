@@ -111,6 +111,21 @@ def test_key_stays_without_a_note(rotated: CommandLine) -> None:
     assert (21, before) == (result.code, keyring_path(rotated.sandbox).read_bytes())
 
 
+def test_destroyed_key_is_not_used_again(rotated: CommandLine) -> None:
+    """An id that the ledger notes as destroyed is neither used nor given again, whatever the keyring holds."""
+    path = keyring_path(rotated.sandbox)
+    older = path.read_bytes()
+    assert 0 == rotated(*DESTROY).code
+    path.write_bytes(older)
+    used = rotated("keyring", "use", "promissory", "k1")
+    path.write_bytes(older.splitlines(keepends=True)[-1])
+    added = rotated("keyring", "add", "promissory", "k1", "--json")
+
+    for result, text in ((used, used.err), (added, added.json["error"])):
+        assert (2, True) == (result.code, "Operations destroyed the key of this id on" in text)
+    assert older.splitlines(keepends=True)[-1] == path.read_bytes()
+
+
 def keyring_path(sandbox: Sandbox) -> Path:
     """Return the file of the keyring."""
     return sandbox.promissory().hmac_keyring

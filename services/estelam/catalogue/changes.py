@@ -82,15 +82,23 @@ def to_notice(change: Change) -> str:
 
 
 def from_notice(notice: str) -> Change:
-    """Decode a *notice* of the ledger."""
+    """Decode a *notice* of the ledger.
+
+    Raises:
+        ValueError, TypeError, LookupError: it is none.
+    """
     decoded = json.loads(notice)
-    return Change(RecordKey(decoded["kind"], decoded["name"]), decoded["before"], decoded["after"])
+    kind, name, before, after = (decoded[part] for part in ("kind", "name", "before", "after"))
+    records = isinstance(before, dict | None), isinstance(after, dict | None)
+    if not all((isinstance(kind, str), isinstance(name, str), *records)):
+        raise ValueError("not a notice of a change")
+    return Change(RecordKey(kind, name), before, after)
 
 
-def recorded_snapshot(notices: Iterable[str]) -> Snapshot:
-    """Return the records after applying *notices*, which come oldest first."""
+def recorded_snapshot(recorded: Iterable[Change]) -> Snapshot:
+    """Return the records after the *recorded* changes, which come oldest first."""
     records: dict[RecordKey, Mapping[str, Any]] = {}
-    for change in map(from_notice, notices):
+    for change in recorded:
         if change.after is None:
             records.pop(change.record, None)
         else:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Self
 
@@ -70,22 +71,30 @@ def file_of(folder: Path, service: str, first: int) -> Path:
     return folder / f"{service}-{first:012}.ledger"
 
 
-def next_range(connection: Connection, before: int, micros: int) -> tuple[int, int] | None:
-    """Return the range of the oldest partition in the store, if it is closed and ends at index *before* or earlier.
+class Stop(Enum):
+    """Why no further partition is archived."""
 
-    None too if an entry in it is younger at *micros* (Unix time in microseconds) than a confirmation is kept: the
-    service reads the entries of confirmations.
+    BEFORE = "it ends after the given index"
+    OPEN = "the ledger has not filled it yet"
+    AGE = "it has an entry of the last 25 hours, which may confirm an inquiry; run the command again later"
+
+
+def next_range(connection: Connection, before: int, micros: int) -> tuple[int, int, Stop | None]:
+    """Return the range of the oldest partition in the store, and why it may not be archived; None: it may.
+
+    It must end at index *before* or earlier, be closed, and have no entry that is younger at *micros* (Unix time in
+    microseconds) than a confirmation is kept: the service reads the entries of confirmations.
     """
     size = connection.execute(select(func.coalesce(func.max(checkpoint_table.c.size), 0))).scalar_one()
     first = connection.execute(select(func.coalesce(func.max(_archive.end_index), 0))).scalar_one()
     end = first + partitions.ENTRIES
-    if end > min(before, size):
-        return None
+    if end > before or end > size:
+        return first, end, Stop.BEFORE if end > before else Stop.OPEN
     commit, signed_at = checkpoint_table.c.size, checkpoint_table.c.signed_at_micros
     last = select(func.min(commit)).where(commit >= end).scalar_subquery()
     is_young = signed_at.between(micros - MIN_AGE_MICROS, micros + CLOCKS_DIFFER_MICROS)
     young = select(commit).where(commit > first, commit <= last, is_young).limit(1)
-    return None if connection.execute(young).first() else (first, end)
+    return first, end, Stop.AGE if connection.execute(young).first() else None
 
 
 def write(connection: Connection, service: str, folder: Path, entries: tuple[int, int], last: Checkpoint) -> list[int]:

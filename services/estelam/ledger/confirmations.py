@@ -6,7 +6,9 @@ its entry is annulled and, a few in each commit, when it has expired. A caller's
 from a clock that was ahead.
 
 A row proves nothing: anyone who can write to the store could add one. It counts only if its entry states the same and
-is not annulled, and the checkpoint that was signed with that entry is of a tree that contains it.
+is not annulled, and the checkpoint that was signed with that entry is of a tree that contains it. That suffices: the
+service itself gave the answer, to this caller, at that time. Under the newest checkpoint the proof would also show that
+the ledger still has the entry, which is what verification and witnesses are for, and read some hundred rows for each.
 """
 
 import hashlib

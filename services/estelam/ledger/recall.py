@@ -24,7 +24,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import basis, key_use, loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
-from estelam.ledger.tables import PassOn, StoredEntry, index_key
+from estelam.ledger.tables import PassOn, StoredEntry, annulments, index_key
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import load_table
@@ -190,7 +190,7 @@ def recall(
     key_use.require_all_keys(connection, keyring)
     for _ in loads.notes(connection, verified):
         pass  # those of the snapshot, which say what data an answer is from
-    annulled = search.annulments(connection)
+    annulled = annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))
         sources = (*archived, connection)
@@ -206,7 +206,7 @@ def recall(
 def _past_answers(
     entries: Iterator[StoredEntry], changed: ChangedSubjects, keyring: HmacKeyring
 ) -> Iterator[PastAnswer]:
-    answers = (each for each in entries if each.entry.outcome in _ANSWERED)
+    answers = (each for each in entries if each.entry.outcome in _ANSWERED and each.keys.subjects)
     for batch in _batched(answers, ROWS_AT_ONCE):
         subjects = changed.subjects({index_key(each.keys.subjects[0]) for each in batch})
         for each in batch:

@@ -7,9 +7,9 @@ every partition or segment.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import starmap
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -42,6 +42,7 @@ from estelam.ledger.tables import (
     checkpoint_table,
     entry_table,
     index_key,
+    parsed_notice,
 )
 from estelam.ledger.verified_rows import VerifiedRows
 
@@ -54,16 +55,11 @@ _DISORDER_MICROS = 60_000_000
 """Commits are in the order in which workers got the append lock, but have the times at which they looked up."""
 _SEGMENT = literal_column(f'entry."index" / {SEGMENT_ENTRIES}', BigInteger)
 _entry = entry_table.c
+N = TypeVar("N")
 _StoredQuery = Select[int, bytes, bytes]
 _INDEX = _entry["index"]
 _ARCHIVED_END = select(func.coalesce(func.max(archive_table.c.end_index), 0))
 _NOT_ANNULLED = ~exists().where(annulment_table.c["index"] == _INDEX)
-
-
-def annulments(connection: Connection) -> dict[int, int]:
-    """Return the entries whose callers never got the answer, each with the later entry that says so."""
-    columns = annulment_table.c
-    return dict(connection.execute(select(columns["index"], columns.annulled_by)).all())
 
 
 def committed(connection: Connection, leaves: Mapping[int, bytes]) -> list[int]:
@@ -110,19 +106,22 @@ def _first_since(connection: Connection, micros: int) -> int | None:
     return connection.execute(select(func.coalesce(func.max(size), 0)).where(size < since)).scalar()
 
 
-def catalogue_notices(connection: Connection, rows: VerifiedRows, *, proves_archived: bool = True) -> list[StoredEntry]:
-    """Return every entry that records a change of the catalogue, oldest first, each compared by *rows*.
+def catalogue_notices(
+    connection: Connection, rows: VerifiedRows, parse: Callable[[str], N], *, proves_archived: bool = True
+) -> list[tuple[StoredEntry, N]]:
+    """Return every entry that records a change of the catalogue, compared by *rows*, and what *parse* makes of it.
 
-    Archived entries leave their notices in the store, but the proof of these needs the files: without them, let
-    *proves_archived* be false.
+    They are returned oldest first. Archived entries leave their notices in the store, but the proof of these needs the
+    files: without them, let *proves_archived* be false.
 
     Raises:
-        LedgerCorruptError, StoreError: as `VerifiedRows` does.
+        LedgerCorruptError, StoreError: as `VerifiedRows` does; the former also where a notice can't be read.
     """
     found = _stored(connection, _with_keys(connection, [index_key(NOTICES)]))
     noted = sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
     proven = 0 if proves_archived else connection.execute(_ARCHIVED_END).scalar_one()
-    return [*(each for each in noted if each.index < proven), *rows(each for each in noted if each.index >= proven)]
+    believed = (*(each for each in noted if each.index < proven), *rows(each for each in noted if each.index >= proven))
+    return [(each, parsed_notice(each, lambda stored, _: parse(stored.entry.notice))) for each in believed]
 
 
 def entries_between(connection: Connection, first: int, end: int | None) -> Iterator[StoredEntry]:

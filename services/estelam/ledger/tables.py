@@ -335,6 +335,12 @@ def index_key(keyed: bytes) -> int:
         raise LedgerCorruptError("a search key of the ledger is too short for a keyed hash") from None
 
 
+def annulments(connection: Connection) -> dict[int, int]:
+    """Return the entries whose callers never got the answer, each with the later entry that says so."""
+    columns = annulment_table.c
+    return dict(connection.execute(select(columns["index"], columns.annulled_by)).all())
+
+
 def last_checkpoint_time(connection: Connection) -> datetime:
     """Return the time of the latest checkpoint; 1970 if there is none."""
     return to_datetime(connection.execute(select(func.max(checkpoint_table.c.signed_at_micros))).scalar() or 0)

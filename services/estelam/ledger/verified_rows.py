@@ -1,19 +1,20 @@
 """Rows of entries that a reader may believe: those that a verified checkpoint covers.
 
 A search finds rows, and a row proves nothing: anyone who can write to the store can change one. So each row that is
-shown or counted is compared with the tree that the ledger's newest checkpoint signs. Rows that are missing are found by
-`ledger verify` alone.
+shown or counted is compared with the tree that the ledger's newest checkpoint signs. Entries that are missing are found
+by `ledger verify` alone; the annulment of an entry also where the one that annuls it is among the rows, as in every
+search by what was asked.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection
 
 from estelam.core.keys import VerifyingKey
 from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
-from estelam.ledger.tables import NODE_LEVELS, StoredEntry, keys_commitment, last_checkpoint
+from estelam.ledger.tables import NODE_LEVELS, StoredEntry, annulments, keys_commitment, last_checkpoint
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
@@ -34,6 +35,7 @@ class VerifiedRows:
     """
 
     def __init__(self, connection: Connection, last: Checkpoint, archived: Sequence[Connection] = ()) -> None:
+        self._connection = connection
         self._last = last
         self._nodes = StoredNodes(connection, archived)
         self._levels = lru_cache(_BLOCKS)(self._read_levels)
@@ -67,7 +69,15 @@ class VerifiedRows:
             self.check(stored.index, stored.leaf)
             if keys_commitment(receipt.canonical(stored.keys)) != stored.entry.keys_commitment:
                 raise LedgerCorruptError(f"the search keys of entry {stored.index} are not those that it commits to")
+            if stored.entry.HasField("annuls") and self._annulments.get(stored.entry.annuls) != stored.index:
+                raise LedgerCorruptError(
+                    f"entry {stored.index} annuls entry {stored.entry.annuls}, which the table annulment does not say"
+                )
             yield stored
+
+    @cached_property
+    def _annulments(self) -> Mapping[int, int]:
+        return annulments(self._connection)
 
     def check(self, index: int, leaf: bytes) -> None:
         """Check that the bytes of entry *index* are *leaf*.

@@ -196,14 +196,14 @@ class _Derived:
     start: int
     key_uses: dict[str, tuple[str, int, bytes]] = field(default_factory=dict)
     fact_notes: list[tuple[Any, ...]] = field(default_factory=list)
-    annulments: dict[int, int] = field(default_factory=dict)
+    annulments: list[tuple[Any, ...]] = field(default_factory=list)
     nodes: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def add(self, found: VerifiedRange) -> None:
         """Collect what the tables must hold of the entries of the next range."""
         self.key_uses = found.key_uses | self.key_uses
         self.fact_notes += found.fact_notes
-        self.annulments.update(found.annulments)
+        self.annulments += found.annulments
         self.nodes += found.nodes
 
     def check(self, connection: Connection) -> None:
@@ -218,7 +218,7 @@ class _Derived:
         tables: tuple[tuple[Table, ColumnElement[bool], Iterable[tuple[Any, ...]]], ...] = (
             (key_use_table, use.first_index < self.start, first_uses),
             (fact_note_table, note["index"] < self.start, self.fact_notes),
-            (annulment_table, annulment.annulled_by < self.start, self.annulments.items()),
+            (annulment_table, annulment.annulled_by < self.start, self.annulments),
             (node_table, or_(*(_is_below(node, level, self.start) for level in NODE_LEVELS)), self.nodes),
         )
         if connection.execute(_ANNULLED_CONFIRMATION).first() is not None:

@@ -163,7 +163,7 @@ def check_key(key: VerifyingKey, micros: int, *, is_time_proven: bool = False) -
     Raises:
         InvalidReceipt: KEY_RETIRED, KEY_COMPROMISED or OUTSIDE_CERTIFICATES; DAMAGED if there is no such time.
     """
-    if not 0 <= micros < END_OF_TIME:
+    if not isinstance(micros, int) or not 0 <= micros < END_OF_TIME:
         raise InvalidReceipt(ReceiptProblem.DAMAGED, "it states a time that is not between the years 1970 and 9999")
     if found := key.invalidity(micros, is_time_proven=is_time_proven):
         problem = ReceiptProblem[found.kind]

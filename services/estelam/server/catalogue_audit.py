@@ -7,7 +7,7 @@ import structlog
 
 from estelam.auth.authorization import Authorizer
 from estelam.catalogue.access_source import AccessSource
-from estelam.catalogue.changes import changes, recorded_snapshot, snapshot, to_notice
+from estelam.catalogue.changes import changes, from_notice, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.model import Catalogue
 from estelam.ledger import search
 from estelam.ledger.writer import LedgerWriter
@@ -28,8 +28,9 @@ def record_changes(store: Store, ledger: LedgerWriter, catalogue: Catalogue) -> 
         StoreError, SQLAlchemyError: the ledger can't be read or written.
     """
     with store.transaction() as connection:
-        noted = search.catalogue_notices(connection, ledger.verified_rows(connection), proves_archived=False)
-        before = recorded_snapshot(stored.entry.notice for stored in noted)
+        rows = ledger.verified_rows(connection)
+        noted = search.catalogue_notices(connection, rows, from_notice, proves_archived=False)
+        before = recorded_snapshot(change for _, change in noted)
         found = changes(before, snapshot(catalogue))
         if found:
             ledger.append_at_once(connection, notices=[to_notice(change) for change in found])

@@ -38,7 +38,7 @@ _GRANTS: Mapping[Role, Sequence[str]] = {
     ),
     Role.MONITORING: (
         "USAGE ON SCHEMA facts, ledger",
-        "SELECT ON ledger.entry, ledger.checkpoint, ledger.node, ledger.archive, facts.coverage",
+        "SELECT ON ledger.entry, ledger.checkpoint, ledger.node, ledger.annulment, ledger.archive, facts.coverage",
     ),
     Role.RECALL: (*_USE_BOTH, "INSERT ON facts.recall_run"),
 }

@@ -42,18 +42,18 @@ def list_changes(settings: QualitySettings) -> list[RecordedChange]:
     for service, address in settings.ledgers.items():
         keys = verifying_keys([settings.ledger_certificates[service]], settings.ledger_retired_keys.get(service))
         occurrences: Counter[str] = Counter()
-        for notice, at, index in _read_notices(address, keys):
+        for notice, change, at, index in _read_notices(address, keys):
             # The same change may be made again after it was reverted: each occurrence is listed.
             key = notice, occurrences[notice]
             occurrences[notice] += 1
             before = found.get(key)
             entries = {**before.entries, service: index} if before else {service: index}
-            found[key] = RecordedChange(from_notice(notice), min(at, before.at) if before else at, entries)
+            found[key] = RecordedChange(change, min(at, before.at) if before else at, entries)
     return sorted(found.values(), key=lambda one: one.at, reverse=True)
 
 
-def _read_notices(address: str, keys: Mapping[str, VerifyingKey]) -> Iterator[tuple[str, datetime, int]]:
+def _read_notices(address: str, keys: Mapping[str, VerifyingKey]) -> Iterator[tuple[str, Change, datetime, int]]:
     with contextlib.closing(Store(address)) as store, store.transaction() as connection:
         rows = VerifiedRows.of(connection, keys)
-        for stored in search.catalogue_notices(connection, rows, proves_archived=False):
-            yield stored.entry.notice, to_datetime(stored.entry.answered_at_micros), stored.index
+        for stored, change in search.catalogue_notices(connection, rows, from_notice, proves_archived=False):
+            yield stored.entry.notice, change, to_datetime(stored.entry.answered_at_micros), stored.index

@@ -18,7 +18,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_datetime, to_micros
 from estelam.core.pem import KeyFileError
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError
-from estelam.ledger.tables import archive_table, checkpoint_table, entry_table, parse_entry
+from estelam.ledger.tables import annulment_table, archive_table, checkpoint_table, entry_table, parse_entry
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
 from estelam.storage import coverage
@@ -141,7 +141,9 @@ def collect_batch(
         number = ledger_states.raise_alarm(quality, alarm)
         log.error("ledger.contradiction", service=service, contradiction=found.kind.value, alarm=number)
         return CollectedBatch(0, more=False)
-    entries = {index: entry for index, entry in _parse(leaves).items() if _is_new(entry, verified)}
+    parsed = _parse(leaves)
+    _check_annulments(ledger, parsed, first, end.size)
+    entries = {index: entry for index, entry in parsed.items() if _is_new(entry, verified)}
     # Entries that were counted before and are annulled now.
     annulled = [entry.annuls for entry in entries.values() if entry.HasField("annuls")]
     earlier = [_counted_before(ledger, grown, index) for index in annulled if index not in entries]
@@ -152,6 +154,19 @@ def collect_batch(
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
     return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)
+
+
+def _check_annulments(ledger: Connection, entries: Mapping[int, pb.Entry], first: int, end: int) -> None:
+    """Check that the entries from *first* to before *end* annul each entry once, as the ledger's table says.
+
+    Raises:
+        LedgerCorruptError: they do not: an answer would be subtracted twice, or one that readers show as given.
+    """
+    by = annulment_table.c.annulled_by
+    stated = [(entry.annuls, index) for index, entry in entries.items() if entry.HasField("annuls")]
+    stored = ledger.execute(select(annulment_table.c["index"], by).where(by >= first, by < end).order_by(by)).all()
+    if stated != [tuple(row) for row in stored]:
+        raise LedgerCorruptError(f"the annulments by entries from {first} on are not those that they state, once each")
 
 
 def _counted_before(ledger: Connection, verified: VerifiedLedger, index: int) -> pb.Entry:
@@ -178,6 +193,8 @@ def _end_of_batch(ledger: Connection, first: int, until: int | None) -> Any:
     end = None
     with ledger.execute(later, execution_options={"yield_per": repository.ROWS_PER_FETCH}) as rows:
         for row in rows:
+            if type(row.signed_at_micros) is not int:  # SQLite stores a value of any type
+                raise LedgerCorruptError(f"the checkpoint of {row.size} entries can't be read")
             size = end.size if end else first
             if size - first >= BATCH_ENTRIES or (until is not None and row.signed_at_micros >= until):
                 break
@@ -226,7 +243,10 @@ def _check_not_archived(ledger: Connection, first: int, end: int) -> None:
 def _leaves(ledger: Connection, first: int, end: int) -> dict[int, bytes]:
     index = entry_table.c["index"]
     query = select(index, entry_table.c.leaf).where(index >= first, index < end).order_by(index)
-    return {row[0]: row[1] for row in ledger.execute(query)}
+    found = {row[0]: row[1] for row in ledger.execute(query)}
+    if any(type(leaf) is not bytes for leaf in found.values()):  # SQLite stores a value of any type
+        raise LedgerCorruptError(f"an entry from {first} on can't be read")
+    return found
 
 
 def _parse(leaves: Mapping[int, bytes]) -> dict[int, pb.Entry]:

@@ -82,7 +82,9 @@ def test_searches_read_archived_entries(archived: tuple[CommandLine, Path]) -> N
     nothing = command(*ARCHIVE, str(folder))
     noted = command("ledger", "loads", "promissory", "--archive", str(folder), "--json").json
 
-    assert "nothing to archive" in nothing.out
+    assert "nothing is archived of the partition of the entries 1,024 to 1,535" in nothing.out
+    assert "the ledger has not filled it yet" in nothing.out
+    assert (1024, "open") == (again["stopped_at"], again["stopped_by"])
     assert list(range(2, 1300)) == [each["index"] for each in found["inquiries"]]
     assert (True, 1300) == (verified["valid"], verified["entries"])
     assert [] == again["archived"]
@@ -104,7 +106,9 @@ def test_young_entries_are_not_archived(small: Sandbox, tmp_path: Path, monkeypa
         worker.ask(*[NOTE] * ENTRIES)
         assert 1 == len(command(*archive).json["archived"])
 
-        assert [] == command(*archive).json["archived"]
+        stopped, said = command(*archive).json, command(*archive[:-1]).out
+        assert ([], ENTRIES, "age") == tuple(stopped[name] for name in ("archived", "stopped_at", "stopped_by"))
+        assert "it has an entry of the last 25 hours" in said
         assert [Outcome.DISCLOSED] == worker.ask(PARTIES)
 
 
@@ -215,6 +219,7 @@ def test_open_partition_is_not_archived(small: Sandbox, tmp_path: Path) -> None:
     few = command("ledger", "archive", "promissory", str(tmp_path / "archive"), "--before", "1023", "--json").json
 
     assert [str(tmp_path / "archive" / "promissory-000000000000.ledger")] == few["archived"]
+    assert (ENTRIES, "before") == (few["stopped_at"], few["stopped_by"])
 
 
 def test_refreshed_receipt(archived: tuple[CommandLine, Path], small: Sandbox, tmp_path: Path, start: Start) -> None:

@@ -21,6 +21,7 @@ from estelam.core.parties import Parties
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.ledger import key_use, loads, recall_runs, search, verify
+from estelam.ledger.tables import annulments
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.recorder import InquiryRecorder
 from estelam.receipts import receipt
@@ -221,7 +222,7 @@ def test_answer_of_a_lost_commit_is_annulled(
     with worker.store.transaction() as connection:
         stored = search.entries_since(connection, 0)
         answered = {each.index for each in stored if each.entry.outcome == inquiry_pb2.OUTCOME_NO}
-        annulled = search.annulments(connection)
+        annulled = annulments(connection)
 
     assert 2 == len(answered)
     assert [min(answered)] == [*annulled]

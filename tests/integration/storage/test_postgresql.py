@@ -17,6 +17,7 @@ from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Outcome
 from estelam.ledger import search, verify
+from estelam.ledger.tables import annulments
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.server import grpc_server
@@ -287,4 +288,4 @@ def recorded(sandbox: Sandbox) -> tuple[dict[int, str], dict[int, int]]:
         assert list(verify.verify_ledger(connection, verifying_keys(settings.signing_certificates)))
         stored = [each for each in search.entries_between(connection, 0, None) if each.entry.caller]
         outcomes = {each.index: each.entry.refusal or Outcome.Name(each.entry.outcome)[8:] for each in stored}
-        return outcomes, search.annulments(connection)
+        return outcomes, annulments(connection)

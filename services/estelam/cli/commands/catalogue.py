@@ -150,9 +150,9 @@ class _RecordedChange:
 
 def _recorded(service: str, archive: Path | None, *, as_json: bool) -> Iterator[_RecordedChange]:
     with verified_rows_of(service, archive, as_json=as_json) as (connection, rows):
-        noted = search.catalogue_notices(connection, rows)
-    for stored in noted:
-        change, at = from_notice(stored.entry.notice), to_datetime(stored.entry.answered_at_micros)
+        noted = search.catalogue_notices(connection, rows, from_notice)
+    for stored, change in noted:
+        at = to_datetime(stored.entry.answered_at_micros)
         record = change.after or change.before or {}
         details = "; ".join(change.details)
         yield _RecordedChange(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from estelam.cli import output
-from estelam.cli.commands.ledger import verified_rows_of
+from estelam.cli.commands.ledger import ledger_of, verified_rows_of
 from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core import keyring_file
@@ -53,6 +53,7 @@ def add_key(service: str, key_id: str, *, as_json: bool) -> None:
         path, lines = _keyring(service)
         if any(line.key_id == key_id for line in lines):
             raise UsageError(f"{key_id}: {path} has a key of this id; give the new one another")
+        _require_not_destroyed(service, key_id, as_json=as_json)
         keyring_file.write(path, [KeyLine(key_id, secrets.token_bytes(32)), *lines])
     output.print_record({"service": service, "key": key_id, "state": "known"}, as_json=as_json)
 
@@ -64,6 +65,7 @@ def use_key(service: str, key_id: str, *, as_json: bool) -> None:
         line = _line(path, lines, key_id)
         if line.key is None:
             raise UsageError(f"{key_id}: the key was destroyed on {line.destroyed_on}")
+        _require_not_destroyed(service, key_id, as_json=as_json)
         keyring_file.write(path, [*(other for other in lines if other is not line), line])
     output.print_record({"service": service, "key": key_id, "state": "in use"}, as_json=as_json)
 
@@ -101,6 +103,18 @@ def destroy_key(
         keyring_file.write(path, [destroyed if other is line else other for other in lines])
     facts = {"service": service, "key": key_id, "state": "destroyed", "destroyed_on": destroyed.destroyed_on}
     output.print_record(facts | {"not_searched": _entries(use)}, as_json=as_json)
+
+
+def _require_not_destroyed(service: str, key_id: str, *, as_json: bool) -> None:
+    """Check that the ledger notes no destroyed key of this id: the service would not start with one."""
+    with ledger_of(service, as_json=as_json) as connection:
+        noted = [note for note in key_destructions.notes(connection, iter) if note.key_id == key_id]
+    if noted:
+        note = noted[-1]
+        raise UsageError(
+            f"{key_id}: {note.operator} destroyed the key of this id on {note.destroyed_on} by note {note.index:,} of "
+            f"the ledger ({note.reason}); give a new key another id"
+        )
 
 
 def _require_no_note(connection: Connection, line: KeyLine) -> None:

@@ -28,7 +28,7 @@ from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, restore
 from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, LostStateError, fault_of
 from estelam.ledger.range_processes import LedgerLocation, verify_in_processes
-from estelam.ledger.tables import StoredEntry, last_checkpoint
+from estelam.ledger.tables import StoredEntry, annulments, last_checkpoint
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
@@ -260,7 +260,7 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Pa
             rows_of = VerifiedRows.of(connection, keys, archives.connections)
             found = rows_of(search.entries_about(connection, keyring, subject, archives.connections))
             tracked = output.track(found, f"{service}: entries found", as_json=as_json)
-            annulled = search.annulments(connection)
+            annulled = annulments(connection)
             rows = [(*_row(stored), annulled.get(stored.index)) for stored in tracked]
             gaps = key_use.unsearchable(connection, keyring)
     if as_json:

@@ -3,7 +3,6 @@
 import contextlib
 from pathlib import Path
 
-import typer
 from sqlalchemy.exc import DBAPIError
 
 from estelam.cli import output
@@ -30,15 +29,20 @@ def archive_entries(service: str, folder: Path, before: int, *, as_json: bool) -
         while True:
             with ledger_of(service, as_json=as_json) as connection:
                 _, last = newest_checkpoint(connection, service, None, keys)
-                if (entries := archives.next_range(connection, before, Clock().micros())) is None:
+                first, end, stop = archives.next_range(connection, before, Clock().micros())
+                if stop is not None:
                     break
-                notes = archives.write(connection, service, folder, entries, last)
-            _detach(settings.store, entries, notes)
-            files.append(str(archives.file_of(folder, service, entries[0])))
-    if not files and not as_json:
-        typer.echo(f"nothing to archive: no partition of the ledger of {service} ends before entry {before:,}")
-    else:
-        output.print_record({"service": service, "archived": files}, as_json=as_json)
+                notes = archives.write(connection, service, folder, (first, end), last)
+            _detach(settings.store, (first, end), notes)
+            files.append(str(archives.file_of(folder, service, first)))
+    if as_json:
+        facts = {"service": service, "archived": files, "stopped_at": first, "stopped_by": stop.name.lower()}
+        output.print_record(facts, as_json=True)
+        return
+    for path in files:
+        output.print_line(f"archived: {path}")
+    rest = f"the partition of the entries {first:,} to {end - 1:,} of the ledger of {service}"
+    output.print_line(f"{'stopped before' if files else 'nothing is archived of'} {rest}: {stop.value}")
 
 
 def _detach(url: str, entries: tuple[int, int], notes: list[int]) -> None:
