@@ -119,6 +119,8 @@ class Expected(_Model):
     receipt: bool = True
     same_length: str | None = None
     """All replies of the case with the same label here must be equally long, apart from the Merkle path."""
+    entries: int | None = None
+    """How many entries of the ledger after that of the case's answer before its own must stand; only for `alone`."""
     echoes: bool = False
     """Whether the trailers must have the caller's own x-inquiry-id."""
     quota: Mapping[Literal["limit", "remaining"], int] = {}

@@ -4,24 +4,30 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from conformance import contract, error_checks
+from conformance import contract, contract_facts, error_checks
 from conformance.case import Expected, Instance, Step
 from conformance.client import CallResult
 from conformance.error_checks import ExpectedRefusal, ReceivedRefusal
-from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA, PROVEN, QUOTA, Mismatch
+from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA, PROVEN, QUOTA, RECORDED, Mismatch
 from conformance.receipt_checks import ExpectedEntry, ReceiptChecker, receipted_replies
+from conformance.run_invariants import AnswerShapes, InquiryIds
 from conformance.target import Target
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts.own_call import NONCE
 
 _RUN = re.compile(rb"[0-9A-Za-z-]{8,}")
 _LONGEST = 16
+# What HTTP/2 servers and proxies add themselves.
+_STACK_KEYS = {
+    *("content-type", "date", "server", "trailer"),
+    *("grpc-status", "grpc-message", "grpc-encoding", "grpc-accept-encoding", "accept-encoding"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,22 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class ReplyLengths:
-    """The lengths of one case's replies that must be equally long, by label."""
+class CaseReplies:
+    """What one case's later replies are compared with."""
 
     first: dict[str, int] = field(default_factory=dict)
+    """The lengths of replies that must be equally long, by label."""
+    last_index: int | None = None
+    """The ledger's index of the last reply with a receipt."""
 
-    def check(self, label: str, length: int) -> Iterator[Mismatch]:
+    def check_index(self, index: int, entries: int | None) -> Iterator[Mismatch]:
+        """Yield a mismatch unless the entry at *index* is the one *entries* after that of the reply before."""
+        if entries is not None and self.last_index is not None and index - self.last_index != entries:
+            wanted = f"entry {self.last_index + entries}, {entries} after that of the answer before"
+            yield Mismatch(wanted, f"entry {index}", RECORDED)
+        self.last_index = index
+
+    def check_length(self, label: str, length: int) -> Iterator[Mismatch]:
         """Yield a mismatch if a reply's length differs from that of earlier replies with the same *label*."""
         if (first := self.first.setdefault(label, length)) != length:
             yield Mismatch(f"a reply of {first} bytes with its trailers, as before", f"{length} bytes", LENGTH)
@@ -76,17 +92,19 @@ class Checker:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._ids = InquiryIds()
+        self._shapes = AnswerShapes()
         self.receipts = ReceiptChecker(target)
 
     def failures(
-        self, call: SentCall, result: CallResult, lengths: ReplyLengths, *, now: datetime | None = None
+        self, call: SentCall, result: CallResult, replies: CaseReplies, *, now: datetime | None = None
     ) -> Iterator[Mismatch]:
         """Yield what differs from the step's expectation.
 
         Args:
             call: The step as it was sent.
             result: Its result.
-            lengths: The reply lengths of the case so far.
+            replies: The replies of the case so far.
             now: The target's time, if the kit controls its clock.
         """
         expect = call.step.expect
@@ -97,17 +115,38 @@ class Checker:
             # A refusal with another status is still a refusal: no answer was given.
             clause = CATALOGUE if result.is_refusal and set(expect.status) - {"OK"} else ""
             yield Mismatch(describe_expected(expect), self._describe(call, result), clause)
+        yield from error_checks.check_leaks(result, call.secrets)
         if result.status == "OK":
-            yield from self._check_answer(call, result, lengths, now)
-        else:
-            yield from error_checks.check_leaks(result, call.secrets)
-            # A deadline that expires at the caller has no details: the server sent nothing.
-            if result.status in expect.status and (result.trailers or result.status != "DEADLINE_EXCEEDED"):
-                yield from error_checks.check_refusal(ReceivedRefusal(result), self._expected_refusal(call))
+            yield from self._check_answer(call, result, replies, now)
+        # A deadline that expires at the caller has no details: the server sent nothing.
+        elif result.status in expect.status and (result.trailers or result.status != "DEADLINE_EXCEEDED"):
+            yield from error_checks.check_refusal(ReceivedRefusal(result), self._expected_refusal(call))
+        if call.step.fault is None:
+            yield from self._check_metadata(call, result, now)
         own_id = dict(call.step.metadata).get("x-inquiry-id")
         if expect.echoes and result.trailers_of("x-inquiry-id") != [own_id]:
             yield Mismatch(f"x-inquiry-id: {own_id}", result.seen("x-inquiry-id"), METADATA)
         yield from _check_quota(expect, result)
+
+    def _check_metadata(self, call: SentCall, result: CallResult, now: datetime | None) -> Iterator[Mismatch]:
+        """Check that a reply or refusal has no metadata but the known, in their forms, and an id of its own."""
+        if others := {key for key, _ in result.initial_metadata} - _STACK_KEYS:
+            yield Mismatch("no initial metadata", ", ".join(sorted(others)), METADATA)
+        forms = contract_facts.trailer_forms(call.path.rpartition("/")[2])
+        if "x-inquiry-id" not in dict(call.step.metadata):
+            del forms["x-inquiry-id"]
+        for key in dict.fromkeys(key for key, _ in result.trailers):
+            if key in _STACK_KEYS:
+                continue
+            values = result.trailers_of(key)
+            if key not in forms:
+                yield Mismatch("only the trailers of errors.json", f"{key}: {result.seen(key)}", METADATA)
+            elif len(values) > 1 or (forms[key] and not re.search(forms[key], str(values[0]), re.ASCII)):
+                yield Mismatch(f"{key}: once, {forms[key]}", result.seen(key), METADATA)
+        if error_checks.is_uuid(inquiry_id := result.text("estelam-inquiry-id")):
+            clocks = [datetime.fromtimestamp(result.ended_at, UTC)] if result.ended_at else []
+            clocks += [now] if now else []
+            yield from self._ids.check(inquiry_id, clocks)
 
     @staticmethod
     def _expected_refusal(call: SentCall) -> ExpectedRefusal:
@@ -129,7 +168,7 @@ class Checker:
                 yield Mismatch(f"{wanted} of {len(result)} calls end with {outcome}", f"{outcomes.count(outcome)}")
 
     def _check_answer(
-        self, call: SentCall, result: CallResult, lengths: ReplyLengths, now: datetime | None
+        self, call: SentCall, result: CallResult, replies: CaseReplies, now: datetime | None
     ) -> Iterator[Mismatch]:
         reply = _decoded(call.path, result)
         if reply is None:
@@ -143,9 +182,16 @@ class Checker:
             yield from _check_parties(reply)
         if expect.receipt:
             yield from self._check_receipts(call, reply, now)
+        if "receipt" in reply.DESCRIPTOR.fields_by_name and reply.HasField("receipt"):
+            yield from replies.check_index(reply.receipt.index, expect.entries)  # type: ignore[attr-defined]
         yield from _check_trailers(call, result, reply)
+        if "answer" in reply.DESCRIPTOR.fields_by_name and not call.is_forwarded and call.step.fault is None:
+            has_nonce = "x-nonce" in dict(call.step.metadata)
+            kind = call.instance, self._target.organization(call.caller), call.path, has_nonce
+            keys = tuple(sorted({key for key, _ in result.trailers} - _STACK_KEYS - {"x-inquiry-id"}))
+            yield from self._shapes.check(kind, self._describe(call, result), keys, _length(reply, result))
         if expect.same_length is not None:
-            yield from lengths.check(expect.same_length, _length(reply, result))
+            yield from replies.check_length(expect.same_length, _length(reply, result))
 
     def _check_receipts(self, call: SentCall, reply: Message, now: datetime | None) -> Iterator[Mismatch]:
         request = _parsed(contract.request_type(call.path), call.payload)
@@ -237,13 +283,10 @@ def _check_trailers(call: SentCall, result: CallResult, reply: Any) -> Iterator[
         yield Mismatch("estelam-inquiry-id: a UUID", result.seen("estelam-inquiry-id"), METADATA)
     elif not call.is_forwarded and inquiry_id != (own := reply.receipt.inquiry_id or inquiry_id):
         yield Mismatch(f"estelam-inquiry-id: {own}, as in the receipt", result.seen("estelam-inquiry-id"), METADATA)
-    name = re.escape(call.path.rpartition("/")[2])
-    for key, form in (
-        ("ratelimit", rf'"{name}";r=\d{{9}};t=\d{{9}}(?:;p=\d{{18}})?'),
-        ("ratelimit-policy", rf'"{name}";q=\d+;w=\d+'),
-    ):
-        if not re.fullmatch(form, result.text(key), re.ASCII):
-            yield Mismatch(f"{key}: a text of the form {form}", result.seen(key), METADATA)
+    for key in ("ratelimit", "ratelimit-policy"):
+        if not result.trailers_of(key):
+            wanted = contract_facts.trailer_forms(call.path.rpartition("/")[2])[key]
+            yield Mismatch(f"{key}: {wanted}", "seen none", METADATA)
 
 
 def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
@@ -269,7 +312,7 @@ def _length(reply: Message, result: CallResult) -> int:
     for name in ("receipt", "check_receipt", "parties_receipt"):
         if name in bare.DESCRIPTOR.fields_by_name and bare.HasField(name):
             receipt: pb.Receipt = getattr(bare, name)
-            for part in ("request", "inclusion_path", "checkpoint", "answered_at"):
+            for part in ("request", "index", "inclusion_path", "checkpoint", "answered_at"):
                 receipt.ClearField(part)
     trailers = sum(len(key) + len(value) for key, value in result.trailers if key.startswith(("estelam-", "ratelimit")))
     return bare.ByteSize() + trailers

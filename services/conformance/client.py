@@ -38,6 +38,7 @@ class CallResult:
     message: str = ""
     reply: bytes | None = None
     trailers: tuple[tuple[str, str | bytes], ...] = ()
+    initial_metadata: tuple[tuple[str, str | bytes], ...] = ()
     ended_at: float = 0.0
     """When it ended, in seconds since 1970 by this machine's clock."""
     closed: bool = False
@@ -150,6 +151,7 @@ def _result(call: Any) -> CallResult:
         message=message,
         reply=reply,
         trailers=trailers,
+        initial_metadata=tuple((key, value) for key, value in call.initial_metadata() or ()),
         ended_at=time.time(),
         closed=unavailable and bool(_CONNECTION_LOST.search(message)),
     )

@@ -234,16 +234,18 @@ def _seen(texts: Sequence[str]) -> str:
 
 
 def check_leaks(result: CallResult, secrets: frozenset[bytes]) -> Iterator[Mismatch]:
-    """Yield a mismatch if the refusal contains any of *secrets*."""
+    """Yield a mismatch if a refusal, or the metadata of an answer, contains any of *secrets*."""
     details = result.trailer("grpc-status-details-bin")
     texts = [result.message.encode(), details if isinstance(details, bytes) else b""]
     texts += [
         value if isinstance(value, bytes) else value.encode()
-        for key, value in result.trailers
+        for key, value in (*result.trailers, *result.initial_metadata)
         if key not in _EXEMPT_TRAILERS
     ]
     if any(secret in text for secret in secrets for text in texts):
-        yield Mismatch("nothing of the request in the refusal", "an identifier of the request", UNDISCLOSED)
+        yield Mismatch(
+            "nothing of the request in the refusal or its metadata", "an identifier of the request", UNDISCLOSED
+        )
 
 
 def is_uuid(text: str) -> bool:

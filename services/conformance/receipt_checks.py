@@ -3,22 +3,21 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from conformance.contract import service_name
 from conformance.mismatch import PROVEN, RECORDED, UNDISCLOSED, Mismatch
+from conformance.run_invariants import CLOCK_TOLERANCE, LedgerHistory, Salts
 from conformance.target import Target
 from estelam.core.clock import to_datetime
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.receipt import VerifiedReceipt, Verifier
-
-CLOCK_TOLERANCE = timedelta(seconds=60)
+from estelam.receipts.receipt import Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,6 @@ class ExpectedEntry:
     secrets: frozenset[bytes]
     at: datetime | None
     """The target's time, if the kit controls its clock."""
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """What was received from one ledger."""
-
-    indexes: set[int] = field(default_factory=set)
-    roots: dict[int, bytes] = field(default_factory=dict)
-    """The root of the tree of each size."""
-    keys_commitments: set[bytes] = field(default_factory=set)
 
 
 def receipted_replies(method: str, request: Message, reply: Message) -> list[ReceiptedReply]:
@@ -85,41 +74,29 @@ class ReceiptChecker:
     def __init__(self, target: Target) -> None:
         self._verifiers: Mapping[str, Verifier] = target.verifiers
         self._lock = threading.Lock()
-        self._ledgers: dict[str, _Ledger] = {}
+        self._ledgers: dict[str, LedgerHistory] = {}
+        self._salts = Salts()
         self.answer_times: list[datetime] = []
         """The time of each reply with a valid receipt, by the target's clock."""
 
     def check(self, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
         """Yield what is wrong with the receipt of *reply*."""
         verifier = self._verifiers[reply.method.split(".")[1]]
+        if not reply.reply.HasField("receipt"):
+            yield Mismatch("a receipt", "none", PROVEN)
+            return
+        receipt: pb.Receipt = reply.reply.receipt  # type: ignore[attr-defined]
         try:
             verified = verifier.verify(reply.method, reply.request, reply.reply)
         except InvalidReceipt as error:
             yield Mismatch("a receipt that proves the reply", str(error), PROVEN)
             return
         yield from _check_entry(verified.entry, reply, expected)
-        yield from self._check_ledger(verified, expected)
-
-    def _check_ledger(self, verified: VerifiedReceipt, expected: ExpectedEntry) -> Iterator[Mismatch]:
-        entry, head = verified.entry, verified.checkpoint
+        yield from self._salts.check(receipt, verified.entry)
         with self._lock:
-            ledger = self._ledgers.setdefault(expected.ledger, _Ledger())
-            is_duplicate = verified.index in ledger.indexes
-            is_unsalted = entry.keys_commitment in ledger.keys_commitments
-            ledger.indexes.add(verified.index)
-            ledger.keys_commitments.add(entry.keys_commitment)
-            same = ledger.roots.setdefault(head.size, head.root)
-            self.answer_times.append(to_datetime(entry.answered_at_micros))
-        if is_duplicate:
-            yield Mismatch(
-                "a new entry in the ledger", f"entry {verified.index}, which an earlier receipt has", RECORDED
-            )
-        if is_unsalted:
-            wrong = f"entry {verified.index} with the commitment of another entry"
-            yield Mismatch("search keys with a salt of their own", wrong, UNDISCLOSED)
-        if same != head.root:
-            wrong = f"a tree of {head.size} entries with a different root than before"
-            yield Mismatch("one tree of each size", wrong, RECORDED)
+            self.answer_times.append(to_datetime(verified.entry.answered_at_micros))
+            found = list(self._ledgers.setdefault(expected.ledger, LedgerHistory()).add(verified, receipt))
+        yield from found
 
 
 def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
@@ -132,6 +109,14 @@ def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry
     if expected.nonce is not None and entry.nonce != expected.nonce:
         wanted = f"nonce {expected.nonce.hex()}, the SHA-256 of x-nonce," if expected.nonce else "no nonce"
         yield Mismatch(f"{wanted} in the entry", f"nonce {entry.nonce.hex() or '(none)'}", RECORDED)
+    for field, value in entry.ListFields():
+        if field.name in {"refusal", "notice", "annuls"}:
+            yield Mismatch(f"no {field.name} in the entry of an answer", f"{field.name} {value!r}"[:80], RECORDED)
+    yield from _check_id_and_time(entry, expected)
+    yield from _check_disclosure(entry, expected)
+
+
+def _check_id_and_time(entry: pb.Entry, expected: ExpectedEntry) -> Iterator[Mismatch]:
     if UUID(bytes=entry.inquiry_id).version != 7:
         yield Mismatch("an inquiry_id that is a UUID of version 7", str(UUID(bytes=entry.inquiry_id)), RECORDED)
     answered = to_datetime(entry.answered_at_micros)
@@ -141,6 +126,9 @@ def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry
             f"{answered:%Y-%m-%dT%H:%M:%SZ}",
             RECORDED,
         )
+
+
+def _check_disclosure(entry: pb.Entry, expected: ExpectedEntry) -> Iterator[Mismatch]:
     if len(entry.keys_commitment) != hashlib.sha256().digest_size:
         wrong = f"{len(entry.keys_commitment)} bytes"
         yield Mismatch("a keys_commitment of 32 bytes in the entry", wrong, UNDISCLOSED)

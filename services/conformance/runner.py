@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from conformance import case_loader, contract, preflight, raw_http2
 from conformance.case import Case, Profile, Stage, Step, WireFault
-from conformance.checks import Checker, ReplyLengths, SentCall
+from conformance.checks import CaseReplies, Checker, SentCall
 from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel
 from conformance.clock_stages import StageClock, StageErrors
 from conformance.mismatch import Mismatch
@@ -40,7 +40,7 @@ class _CaseRun:
     case: Case
     result: CaseResult
     next_step: int = 0
-    lengths: ReplyLengths = field(default_factory=ReplyLengths)
+    replies: CaseReplies = field(default_factory=CaseReplies)
     stopped: bool = False
     """Whether a step did not end as the case expects: the next ones would prove nothing."""
 
@@ -225,7 +225,7 @@ class _Run:
             return
         found = list(self._checker.check_counts(call, results))
         for result in results:
-            found += self._checker.failures(call, result, run.lengths, now=self._stages.target_time(result.ended_at))
+            found += self._checker.failures(call, result, run.replies, now=self._stages.target_time(result.ended_at))
         for mismatch in dict.fromkeys(found):
             if not mismatch.clause or self._profile.includes(case_loader.clauses()[mismatch.clause].profile):
                 run.fail(mismatch)

@@ -76,7 +76,7 @@ class Ministry:
         """Return a reply with a valid receipt."""
         pki = self.target.pki
         signer = SigningKey.load(pki / "promissory-receipts.key", [pki / "promissory-receipts.crt"])
-        salt, now, inquiry_id = bytes(16), time.time_ns() // 1000, uuid_utils.uuid7()
+        salt, now, inquiry_id = os.urandom(16), time.time_ns() // 1000, uuid_utils.uuid7()
         bare = notes.CheckNoteResponse(answer=answer)  # type: ignore[arg-type]
         entry = pb.Entry(
             inquiry_id=inquiry_id.bytes,

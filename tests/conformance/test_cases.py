@@ -156,7 +156,7 @@ def test_every_rule_is_violated() -> None:
     broken = {
         (each.message.DESCRIPTOR.name, each.step.expect.field, found.proto.rule_id)
         for each in sent_requests()
-        if each.step.expect.reason == (Reason.FIELD_INVALID,)
+        if each.step.expect.reason == (Reason.FIELD_INVALID,) and each.step.expect.field
         for found in protovalidate.collect_violations(each.message)
     }
 
@@ -192,7 +192,7 @@ def test_expectations_match_the_contract() -> None:
     for each in sent_requests():
         fields = broken_fields(each.message)
         if each.step.expect.reason == (Reason.FIELD_INVALID,):
-            assert {each.step.expect.field} == fields, each.case.id
+            assert {each.step.expect.field} == fields or (not each.step.expect.field and len(fields) > 1), each.case.id
         elif each.is_answered:
             assert set() == fields, each.case.id
 
