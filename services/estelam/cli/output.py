@@ -76,8 +76,8 @@ def print_line(text: str, *, to_stderr: bool = False, color: str | None = None) 
 
 
 def warn(text: str) -> None:
-    """Print a warning to stderr."""
-    print_line(text, to_stderr=True, color="yellow")
+    """Print a warning to stderr, on one line."""
+    print_line(visible(text), to_stderr=True, color="yellow")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
@@ -298,17 +298,21 @@ def user_errors(*, as_json: bool, code: int = EXIT_FAILED) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        exit_error(str(error), as_json=as_json, code=EXIT_USAGE)
+        problem, code = str(error), EXIT_USAGE
     except UserFacingError as error:
-        exit_error(str(error), as_json=as_json, code=code)
+        problem = str(error)
     except OSError as error:
-        exit_error(describe_error(error), as_json=as_json, code=code)
+        problem = describe_error(error)
     except Exception as error:
         # By name: a command that opens no data store starts without SQLAlchemy.
         if type(error).__module__ != "sqlalchemy.exc":
             raise
         advice = "check `store` in the settings and that the database runs, and run: estelam migrate"
-        exit_error(f"the data store can't be read or written; {advice}", as_json=as_json, code=code)
+        problem = f"the data store can't be read or written; {advice}"
+    else:
+        return
+    # A line break in it, as in a file's name, would begin a line that looks like one of the command's own.
+    exit_error(problem if as_json else visible(problem), as_json=as_json, code=code)
 
 
 def track(items: Iterable[T], name: str, *, as_json: bool, total: int | None = None) -> Iterator[T]:

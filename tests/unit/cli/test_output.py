@@ -19,7 +19,7 @@ from estelam.cli import output
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason, Refusal, Violation
 from estelam.core.escape import spreadsheet_cell
-from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.exceptions import UsageError, UserFacingError, describe_error
 
 HEAD = f"1234:{'0123456789abcdef' * 4}"
 
@@ -236,6 +236,31 @@ def test_hostile_text_is_shown(capsys: pytest.CaptureFixture[str], show: Callabl
 
     assert SHOWN in printed
     assert not {*HOSTILE} & {*printed} - {*SHOWN}
+
+
+def _fail(error: Exception) -> None:
+    with output.user_errors(as_json=False):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: _fail(UserFacingError("a\nloaded 5")),
+        lambda: _fail(UsageError("a\nloaded 5")),
+        lambda: _fail(FileNotFoundError(errno.ENOENT, "no such file", "a\nloaded 5")),
+        lambda: output.warn("a\nloaded 5"),
+    ],
+    ids=["error", "usage", "system", "warning"],
+)
+def test_line_break_in_an_error(capsys: pytest.CaptureFixture[str], show: Callable[[], object]) -> None:
+    """A line break in an error or a warning, as in a file's name, begins no line, which could look like a result."""
+    with contextlib.suppress(typer.Exit):
+        show()
+    printed = capsys.readouterr().err
+
+    assert printed.count("\n") == 1
+    assert r"a\nloaded 5" in printed
 
 
 def test_hostile_text_in_json(capsys: pytest.CaptureFixture[str]) -> None:
