@@ -14,9 +14,6 @@ from estelam.pipeline.recorder import LookupContext
 from estelam.storage.coverage import Coverage
 from judiciary import repository
 
-FIRST_DATE = date(2021, 3, 21)
-"""1 Farvardin 1400: inquiries are about cases filed from this day on, unless coverage declares another day (R3.1.2)."""
-
 Response = TypeVar("Response", pb.CheckByNationalIdResponse, pb.CheckByTrackingIdResponse)
 
 
@@ -51,7 +48,7 @@ def by_tracking_id(context: LookupContext, inquiries: Sequence[Inquiry]) -> list
 
 def since(coverage: Coverage | None) -> date:
     """Return the first filing date that counts."""
-    return coverage.since if coverage else FIRST_DATE
+    return coverage.since if coverage else repository.FIRST_DATE
 
 
 def linked_since(coverage: Coverage | None) -> date | None:

@@ -9,8 +9,7 @@ from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.loading.checks import Check, Columns
 from estelam.loading.feed import Claims, Feed
 from estelam.loading.formats import case_number, digits, identifier, past_date, text, word
-from judiciary.cases import FIRST_DATE
-from judiciary.repository import Kind, Role, case_table
+from judiciary.repository import FIRST_DATE, Kind, Role, case_table
 
 
 def _without_cheque_and_person(columns: Columns) -> Any:

@@ -23,6 +23,9 @@ from sqlalchemy import (
 from estelam.storage.facts import CODE, FACTS_METADATA
 from estelam.storage.statements import Statement, each
 
+FIRST_DATE = date(2021, 3, 21)
+"""1 Farvardin 1400: inquiries are about cases filed from this day on, unless coverage declares another day (R3.1.2)."""
+
 
 class Kind(StrEnum):
     """Kind of a case (نوع دعوا)."""

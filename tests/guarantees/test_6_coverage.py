@@ -28,8 +28,8 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
+from judiciary.repository import FIRST_DATE
 from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.support.service import RunningService

@@ -1,5 +1,6 @@
 """The environment of the benchmarks, created on demand: deployments, servers, and load on them."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
@@ -7,6 +8,8 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+
+from sqlalchemy import make_url
 
 import judiciary.service
 import promissory.service
@@ -39,7 +42,6 @@ class BenchEnvironment:
         self.folder = folder
         self.scale = scale
         self._suites: dict[tuple[str, Engine], Deployment] = {}
-        self._load_seconds: dict[tuple[str, Engine], float] = {}
         self._belongings = ExitStack()
 
     def __enter__(self) -> Self:
@@ -67,33 +69,40 @@ class BenchEnvironment:
     def _load_notes(self, suite: Deployment) -> None:
         path = self.folder / "notes.csv"
         notes.write(path, self.scale.notes)
-        suite.command("promissory", "load-notes", path, "--replace", "--cut-at", _now())
+        suite.command("promissory", "load-notes", path, "--replace", "--cut-at", now())
 
     def with_ledger(self, entries: int, engine: Engine = Engine.SQLITE, *, commit: int = ledger.COMMIT) -> Deployment:
         """A deployment with the notes and a member agency loaded, and *entries* in the ledger, by *commit* in each."""
 
         def fill(suite: Deployment) -> None:
             self._load_notes(suite)
-            suite.command("promissory", "load-agencies", SAMPLES / "agencies.csv", "--cut-at", _now())
+            suite.command("promissory", "load-agencies", SAMPLES / "agencies.csv", "--cut-at", now())
             ledger.fill(suite.promissory(), entries, commit)
 
         return self._filled(f"ledger of {entries} by {commit}", engine, fill)
 
     def with_cases(self, rows: int, engine: Engine = Engine.SQLITE) -> Deployment:
         """A deployment with *rows* cases loaded."""
-        name = f"{rows} cases"
 
         def fill(suite: Deployment) -> None:
-            declared = ("--replace", "--cut-at", _now(), "--tracking-since", "1400-01-01")
-            done = suite.command("judiciary", "load-cases", self.cases_file(rows), *declared)
-            self._load_seconds[name, engine] = done.seconds
+            self._load_cases(suite, rows)
 
-        return self._filled(name, engine, fill)
+        return self._filled(f"{rows} cases", engine, fill)
+
+    def _load_cases(self, suite: Deployment, rows: int) -> float:
+        declared = ("--replace", "--cut-at", now(), "--tracking-since", "1400-01-01")
+        return suite.command("judiciary", "load-cases", self.cases_file(rows), *declared).seconds
 
     def load_seconds(self, rows: int, engine: Engine) -> float:
-        """Seconds that `load-cases` took for *rows* cases."""
-        self.with_cases(rows, engine)
-        return self._load_seconds[f"{rows} cases", engine]
+        """Seconds that `load-cases` takes for *rows* cases into a new store, which is deleted afterwards."""
+        suite = self.empty(f"load of {rows} cases", engine)
+        taken = self._load_cases(suite, rows)
+        store = suite.judiciary().store
+        shutil.rmtree(suite.sandbox.folder)
+        if engine is Engine.POSTGRESQL:
+            with self.cluster.connect() as connection:
+                connection.execute(f"DROP DATABASE {make_url(store).database}")
+        return taken
 
     def cases_file(self, rows: int) -> Path:
         """A CSV file of *rows* cases."""
@@ -110,7 +119,8 @@ class BenchEnvironment:
         return self._suites[name, engine]
 
 
-def _now() -> str:
+def now() -> str:
+    """The present instant, as a command takes it."""
     return datetime.now(UTC).isoformat()
 
 

@@ -91,7 +91,7 @@ class _CsvReader:
             if (texts := self._parse_simple(block)) is None:
                 break
             count = len(texts[self.columns[0]])
-            yield self._batch(range(first, first + count), texts, [], first, range(line, line + count))
+            yield self._batch(pa.arange(first, first + count), texts, [], first, range(line, line + count))
             block, first, line = b"", first + count, line + count
         yield from self._strict_batches(block, first, line)
 
@@ -166,7 +166,7 @@ class _CsvReader:
         valid = [rows[number - first][1] for number in numbers]
         cells = {name: _array([row[position] for row in valid]) for name, position in self.header.positions.items()}
         texts = complete(cells, self.columns, len(valid))
-        return self._batch(numbers, texts, rejects, first, lines)
+        return self._batch(pa.array(numbers, pa.int64()), texts, rejects, first, lines)
 
     def _malformed(self, row: list[str]) -> str | None:
         if len(row) != len(self.header.names):
@@ -174,10 +174,9 @@ class _CsvReader:
         return VALUE_WITHOUT_COLUMN if any(row[position] for position in self.header.unnamed) else None
 
     def _batch(
-        self, numbers: Sequence[int], texts: dict[str, Any], rejects: list[Reject], first: int, lines: Sequence[int]
+        self, numbers: Any, texts: dict[str, Any], rejects: list[Reject], first: int, lines: Sequence[int]
     ) -> Batch:
-        rows = pa.array(numbers, pa.int64())
-        return Batch(rows, texts, rejects, self.source.position, first, lines).without_invalid_text()
+        return Batch(numbers, texts, rejects, self.source.position, first, lines).without_invalid_text()
 
 
 class _Joined(io.BufferedIOBase):

@@ -206,6 +206,8 @@ def _is_whole_number(text: Any) -> Any:
 
 
 def _read_dates(column: Any, latest: date, later: DateProblem, *, optional: bool = False) -> tuple[Any, Reasons]:
+    if _are_iso_dates(column, latest):
+        return column, {}
     # Dates repeat, so each distinct one is parsed once.
     encoded = pc.dictionary_encode(column)
     given = encoded.dictionary.to_pylist()
@@ -223,6 +225,15 @@ def _read_dates(column: Any, latest: date, later: DateProblem, *, optional: bool
         wrong = pc.is_in(encoded.indices, pa.array(list(problems), pa.int32()))
         reasons = {index: problems[encoded.indices[index].as_py()] for index in true_indices(wrong)}
     return (column if days == given else pc.take(pa.array(days, pa.string()), encoded.indices)), reasons
+
+
+def _are_iso_dates(column: Any, latest: date) -> bool:
+    """Return whether all cells are Gregorian dates in ISO form, from 1300-01-01 (Jalali) to *latest*."""
+    try:
+        bounds = pc.min_max(column.cast(pa.date32())).as_py()
+    except pa.ArrowInvalid:
+        return False
+    return len(column) > 0 and bounds["min"] >= EARLIEST_DATE and bounds["max"] <= latest
 
 
 @lru_cache(_DATES_CACHED)

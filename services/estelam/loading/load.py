@@ -164,28 +164,29 @@ class LoadJob:
         merge = Merge(connection, self.feed, self.declared, staging, number=number)
         rounding = RoundingCheck(self.feed.key[0], () if self.policy.allow_round_identifiers else self.feed.identifiers)
         digest = RowsDigest()
-        direct_copy = direct_copy and merge.can_copy_directly
+        direct_copy = direct_copy and merge.table_is_empty
         rows = self._valid_rows(rejects, rounding, digest, direct_copy=direct_copy)
-        if not direct_copy:
-            staging.fill(rows, keyed=not merge.table_is_empty)  # 3
-        elif not merge.copy_directly(rows):  # 3, 6
+        copied = merge.copy_directly(rows) if direct_copy else None  # 3, 6
+        if direct_copy and not copied:
             raise _DirectCopyFailedError
+        if not copied:
+            staging.fill(rows, keyed=not merge.table_is_empty)  # 3
         content = FileContent(file.content_sha256, digest.hexdigest(), staging.count)
-        read_rows = self.feed.table if direct_copy else staging.rows
+        read_rows = self.feed.table if copied else staging.rows
         check_repeated(connection, self.feed, self.declared, self.policy, content)
         warnings = rounding.doubtful(connection, read_rows)
-        if not direct_copy:
+        if not copied:
             rejects.add(add_lines(merge.conflicts(taken_feed, self.clock.now()), self._batches()))
         if rejects.count:
             raise _RolledBack(LoadResult(0, rejects.count, self.rejects, rejects.first))
         self._check_file(staging.count, file, says_more=says_more)
         taken = merge.take_over(taken_feed) if taken_feed and not merge.table_is_empty else 0
-        changes = replace(merge.compare(), taken_over=taken)  # 4
+        changes = copied or replace(merge.compare(), taken_over=taken)  # 4
         deepens = says_more and not self.declared.whole and not merge.table_is_empty
         warnings |= self._warnings(connection, read_rows, declared_dates, merge.is_of_feed if deepens else None)
         self._check_changes(merge, changes)  # 5
         stands = {**declared_dates._asdict(), "optional_columns": " ".join(sorted(optional_columns))}
-        if not (direct_copy or self.policy.dry_run):
+        if not (copied or self.policy.dry_run):
             merge.run()  # 6
         coverage = self._record(connection, number, feed_number, changes, {**content._asdict(), **stands})  # 7
         result = LoadResult(

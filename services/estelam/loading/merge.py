@@ -51,23 +51,20 @@ class Merge:
         self._staging = staging
         self._number = number
         self.table_is_empty = connection.execute(select(feed.table.c.load_number).limit(1)).first() is None
-        """Whether the table has no rows yet, so that nothing must be compared."""
+        """Whether the table has no rows yet, so that all can be copied into it, as long as they are valid."""
 
-    @property
-    def can_copy_directly(self) -> bool:
-        """Whether the rows can be copied into the table without staging, as long as all are valid."""
-        return self.table_is_empty and self._staging.on_postgresql
-
-    def copy_directly(self, source: Source) -> bool:
-        """Copy the rows of *source* into the table; return False if rows conflict with each other."""
+    def copy_directly(self, source: Source) -> Changes | None:
+        """Copy the rows of *source* into the table, which is empty; return None if rows conflict with each other."""
         try:
             with self._rebuilding(self._feed.table.indexes):
                 self._staging.copy_to_table(source, self._number)
         except IntegrityError:
-            return False
+            return None
         # Without statistics, the first look-ups would scan the whole table.
         self._staging.analyze(self._feed.table)
-        return not self._inconsistent_values(self._feed.table)
+        if self._inconsistent_values(self._feed.table):
+            return None
+        return Changes(added=self._staging.count, changed=0, unchanged=0, removed=0)
 
     def conflicts(self, taken_feed: str | None, now: datetime) -> list[Reject]:
         """Return the rows that conflict with other rows of the file, or with what other feeds have delivered.
@@ -90,17 +87,22 @@ class Merge:
 
     def compare(self) -> Changes:
         """Compare the staged rows with the stored ones, and return what `run` changes."""
-        if self.table_is_empty:
-            return Changes(added=self._staging.count, changed=0, unchanged=0, removed=0)
         self._find_differences()
         return self._count_differences()
 
     def run(self) -> None:
         """Merge the staged rows into the table, after `compare`."""
-        if self.table_is_empty:
-            self._insert_all()
-        else:
-            self._replace()
+        if self._declared.whole and not self._feed.full_snapshot:
+            self._record_removed()
+        with self._rebuilding(self._indexes_to_rebuild()):
+            self._delete_stale()
+            self._insert(
+                self._rows_of(self._staging.rows).where(
+                    self._staging.rows.c.row.in_(select(self._staging.changed.c.row))
+                )
+            )
+            self._insert(self._rows_of(self._staging.kept))
+        self._staging.analyze(self._feed.table)
 
     def has_rows_of_feed(self, number: float) -> bool:
         """Return whether at least *number* rows of the file's feed are stored, those that it takes over apart.
@@ -128,21 +130,13 @@ class Merge:
         """Whether stored rows of the file's records that the file lacks are kept."""
         return self._feed.parties(self._declared) is Parties.MERGED
 
-    def _insert_all(self) -> None:
-        ordered = self._feed.key[:1] if self._staging.ascending else ()
-        with self._rebuilding(self._indexes_except("load_number", *ordered)):
-            self._insert(self._rows_of(self._staging.rows))
-
-    def _indexes_except(self, *ordered: str) -> list[Index]:
-        """Return the indexes except those on an *ordered* column: appending at their end is as fast as a rebuild."""
-        return [index for index in self._feed.table.indexes if index.columns[0].name not in ordered]
-
     @contextmanager
     def _rebuilding(self, indexes: Iterable[Index]) -> Iterator[None]:
         """Drop *indexes* and create them again afterwards."""
         for index in indexes:
             index.drop(self._connection)
         yield
+        self._staging.prepare_sorting()
         for index in indexes:
             index.create(self._connection)
 
@@ -287,19 +281,6 @@ class Merge:
         table, rows = self._feed.table, self._staging.rows
         return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
 
-    def _replace(self) -> None:
-        if self._declared.whole and not self._feed.full_snapshot:
-            self._record_removed()
-        with self._rebuilding(self._indexes_to_rebuild()):
-            self._delete_stale()
-            self._insert(
-                self._rows_of(self._staging.rows).where(
-                    self._staging.rows.c.row.in_(select(self._staging.changed.c.row))
-                )
-            )
-            self._insert(self._rows_of(self._staging.kept))
-        self._staging.analyze(self._feed.table)
-
     def _indexes_to_rebuild(self) -> list[Index]:
         # On PostgreSQL a rebuild blocks running look-ups; on SQLite readers use the old snapshot.
         if self._staging.on_postgresql:
@@ -307,7 +288,8 @@ class Merge:
         affected = self._count(self._staging.changed) + self._count(self._staging.stale)
         if self._has_stored_rows(affected / _REBUILD_SHARE + 1):
             return []
-        return self._indexes_except("load_number", self._feed.key[0])
+        appended = {"load_number", self._feed.key[0]}  # Appending at the end of an index is as fast as a rebuild.
+        return [index for index in self._feed.table.indexes if index.columns[0].name not in appended]
 
     def _count(self, rows: FromClause, *conditions: ColumnElement[bool]) -> int:
         return self._connection.execute(select(func.count()).select_from(rows).where(*conditions)).scalar_one()

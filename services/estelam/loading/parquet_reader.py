@@ -34,8 +34,7 @@ def parquet_batches(source: Source, columns: Mapping[str, ColumnFormat], ignored
             end = first + batch.num_rows
             cells = {name: _as_text(batch.column(field.name)) for name, field in fields.items()}
             texts = complete(cells, columns, batch.num_rows)
-            numbers = pa.array(range(first, end), pa.int64())
-            yield Batch(numbers, texts, [], size * (end - 1) // total, first, None).without_invalid_text()
+            yield Batch(pa.arange(first, end), texts, [], size * (end - 1) // total, first, None).without_invalid_text()
             first = end
 
 

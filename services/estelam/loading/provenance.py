@@ -120,10 +120,15 @@ def check_repeated(
     counts = load.feed != taken_feed if taken and taken.rows_digest == content.rows_digest else true()
     known = _newest(connection, same, load.rows > 0, counts)
     if known and not policy.allow_known_content and not _may_follow(connection, known, feed, declared):
-        unchanged = "if nothing has changed since then, load a file of changes that has no rows; "
+        cut_at = format_second(to_datetime(known.cut_at_micros))
+        unchanged = (
+            "if nothing has changed since then, load a file of changes that has no rows below its header, with the new "
+            "cut-off; "
+        )
         raise LoadError(
-            f"the rows of this file were already loaded as {_name(known)}; {'' if feed.full_snapshot else unchanged}"
-            "if they are to hold now, load it with --allow-known-file"
+            f"the rows of this file were already loaded as {_name(known)}, cut off at {cut_at}, and another cut-off "
+            "does not make them newer: if the source has a newer file, load that one; "
+            f"{'' if feed.full_snapshot else unchanged}if they are to hold now, load it with --allow-known-file"
         )
 
 

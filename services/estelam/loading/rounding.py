@@ -31,10 +31,12 @@ class RoundingCheck:
         """Count the identifiers in a batch of rows."""
         for name, count in self._rows.items():
             column = columns[name]
-            digits = column.filter(pc.match_substring_regex(column, "^[0-9]+$"))
+            digits = column.filter(pc.ascii_is_decimal(column))
             for found in pc.value_counts(pc.binary_length(digits)).to_pylist():
                 count.add_identifiers(found["values"], found["counts"])
-            rounded = pc.match_substring_regex(column, f"^[0-9]{{{SPREADSHEET_DIGITS}}}0+$")
+            # A quick filter: a regular expression takes ten times as long.
+            even = digits.filter(pc.ends_with(digits, "0"))
+            rounded = pc.match_substring_regex(even, f"^[0-9]{{{SPREADSHEET_DIGITS}}}0+$")
             count.count += pc.sum(rounded).as_py() or 0
 
     def doubtful(self, connection: Connection, rows: Table) -> dict[str, int]:

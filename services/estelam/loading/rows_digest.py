@@ -5,8 +5,8 @@ compression, encoding mark, separator, quotes, line ends, columns' order and row
 file is read. It recognizes mistakes, not forgeries: who writes a file can change a row.
 """
 
-import hashlib
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ class RowsDigest:
     def add(self, columns: Iterable[Any]) -> None:
         """Add valid rows, given as their normalized *columns* in the order of the feed."""
         rows = pc.binary_join_element_wise(*columns, _SEPARATOR).cast(pa.binary()).to_pylist()
-        self._sum += sum(int.from_bytes(hashlib.sha256(row).digest()) for row in rows)
+        self._sum += sum(map(int.from_bytes, [sha256(row).digest() for row in rows]))
 
     def hexdigest(self) -> str:
         """Return the digest in 64 hexadecimal digits."""

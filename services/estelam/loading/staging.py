@@ -7,6 +7,7 @@ PostgreSQL they are staged in a temporary table. The SQL that merges them into t
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ from estelam.core.files import create_private_file
 from estelam.loading.feed import Feed
 
 SCHEMA = "loading"
+
+_FILE_SETTINGS = ("page_size=16384", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "threads=1")
 
 T = TypeVar("T")
 Source = Iterator[tuple[Any, dict[str, Any]]]
@@ -82,21 +85,41 @@ class Staging:
             self._copy(self.rows, batches)
             self.unique = not self._needs_key(keyed=keyed) or self._make_key()
         else:
-            self.unique = self._ingest(batches, keyed=keyed)
+            rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # None is documented
+            with self._attached_file(rows.name, _on_sqlite(CreateTable(rows)), batches) as cursor:
+                key = _on_sqlite(CreateIndex(self._key(rows)))
+                self.unique = not self._needs_key(keyed=keyed) or _succeeds(cursor, key)
 
     def copy_to_table(self, source: Source, number: int) -> None:
-        """Copy the rows of *source* directly into the table of the feed on PostgreSQL, with load number *number*."""
+        """Copy the rows of *source* into the table of the feed, which is empty, with load number *number*.
+
+        It is fastest while the table has no indexes.
+        """
+        table = self._feed.table
         batches = (
             self._batch(texts, load_number=pa.repeat(pa.scalar(number), len(numbers)))
             for numbers, texts in prefetch(source)
         )
-        self._copy(self._feed.table, batches)
+        if self.on_postgresql:
+            self._copy(table, batches)
+            return
+        with self._attached_file(table.name, self._declaration(), batches):
+            pass
+        # In this form, and between tables that are declared alike, SQLite copies rows as they are stored.
+        self._connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM {SCHEMA}.{table.name}")  # noqa: S608
 
     def analyze(self, *tables: Table) -> None:
         """Update the statistics of PostgreSQL's planner; on SQLite this is not needed."""
         if self.on_postgresql:
             for table in tables:
                 self._connection.exec_driver_sql(f"ANALYZE {table}")
+
+    def prepare_sorting(self) -> None:
+        """Let the creation of indexes use a second core, which sorts while the first one reads."""
+        if self.on_postgresql:
+            self._connection.exec_driver_sql("SET LOCAL maintenance_work_mem = '256MB'")
+        else:
+            self._connection.exec_driver_sql("PRAGMA threads = 1")
 
     def _temporary(self, name: str, *columns: Column[Any]) -> Table:
         return Table(
@@ -143,27 +166,33 @@ class Staging:
         self.analyze(self.rows)
         return True
 
-    def _ingest(self, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
+    @contextmanager
+    def _attached_file(self, table: str, declaration: str, batches: Iterable[pa.RecordBatch]) -> Iterator[adbc.Cursor]:
+        """Fill the *table*, which the SQL *declaration* creates, of a new SQLite file; attach it after the block.
+
+        The block gets a cursor to the file.
+        """
         path = self._staging_file()
         path.unlink(missing_ok=True)  # Left over from a load that was killed.
         create_private_file(path)
         try:
-            unique = self._fill_file(path, batches, keyed=keyed)
+            with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
+                for setting in _FILE_SETTINGS:
+                    cursor.execute(f"PRAGMA {setting}")
+                    cursor.fetchall()
+                cursor.execute(declaration)
+                for batch in batches:
+                    cursor.adbc_ingest(table, batch, mode="append")
+                yield cursor
             self._connection.exec_driver_sql("ATTACH ? AS " + SCHEMA, (str(path),))
         finally:
             path.unlink(missing_ok=True)  # The connection, if attached, keeps the file's content until it is closed.
-        return unique
 
-    def _fill_file(self, path: Path, batches: Iterable[pa.RecordBatch], *, keyed: bool) -> bool:
-        rows = self.rows.to_metadata(MetaData(), schema=None)  # type: ignore[arg-type]  # None is documented
-        with adbc.connect(str(path), autocommit=True) as staging, staging.cursor() as cursor:
-            for setting in ("page_size=16384", "journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-                cursor.execute(f"PRAGMA {setting}")
-                cursor.fetchall()
-            cursor.execute(_on_sqlite(CreateTable(rows)))
-            for batch in batches:
-                cursor.adbc_ingest(rows.name, batch, mode="append")
-            return not self._needs_key(keyed=keyed) or _succeeds(cursor, _on_sqlite(CreateIndex(self._key(rows))))
+    def _declaration(self) -> str:
+        """Return the SQL that has created the table of the feed on SQLite."""
+        table = self._feed.table
+        query = f"SELECT sql FROM {table.schema}.sqlite_schema WHERE type = 'table' AND name = ?"  # noqa: S608
+        return str(self._connection.exec_driver_sql(query, (table.name,)).scalar_one())
 
     def _key(self, rows: Table) -> Index:
         return Index(f"{SCHEMA}_key", *(rows.c[name] for name in self._feed.key), unique=True)

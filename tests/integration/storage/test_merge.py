@@ -13,9 +13,8 @@ from estelam.loading.errors import LoadError
 from estelam.loading.feed import Changes
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import AccessMode, Store
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
-from judiciary.repository import case_table
+from judiciary.repository import FIRST_DATE, case_table
 from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import member_table, note_table
 from tests.conftest import both_engines_in_full

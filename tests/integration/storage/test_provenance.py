@@ -15,8 +15,8 @@ from estelam.core.parties import Parties
 from estelam.loading.errors import LoadError
 from estelam.loading.feed import Changes
 from estelam.storage.coverage import Coverage
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
+from judiciary.repository import FIRST_DATE
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable

@@ -12,8 +12,8 @@ from estelam.core.dates import format_both
 from estelam.loading.errors import LoadError
 from estelam.storage.coverage import Coverage
 from estelam.storage.facts import removed_record_table
-from judiciary.cases import FIRST_DATE
 from judiciary.feeds import CASES
+from judiciary.repository import FIRST_DATE
 from promissory.feeds import NOTES
 from promissory.repository import note_table
 from tests.conftest import both_engines_in_full

@@ -140,6 +140,15 @@ def test_dates_of_the_past() -> None:
     assert read(past_date(), *days) == [*days[:2], "AFTER_TODAY"]
 
 
+def test_bounds_of_iso_dates() -> None:
+    """Days before 1300 (Jalali) and after 2099 are refused in columns that are wholly in ISO form, too."""
+    days = ["1921-03-20", "1921-03-21", "2099-12-31", "2100-01-01"]
+
+    assert read(any_date(), *days) == ["BEFORE_1300", *days[1:3], "AFTER_2099"]
+    assert read(any_date(), *days[1:3]) == days[1:3]
+    assert read(any_date(), "1405-09-09") == ["2026-11-30"]
+
+
 @pytest.mark.parametrize(
     "column", [PERSON, POSTAL, STATE, text(), case_number(at_most=9), whole_number(), past_date(), any_date()]
 )

@@ -40,6 +40,14 @@ def write(path: Path, cases: int) -> None:
             file.write(_rows(np.arange(first, min(first + _CHUNK, cases))).tobytes())
 
 
+def write_changes(path: Path, cases: int, changes: int, minute: int) -> None:
+    """Write *changes* of the first *cases*, evenly spread, to *path*: they are registered at another *minute*."""
+    with path.open("wb") as file:
+        file.write(f"{','.join(COLUMNS)}\n".encode("ascii"))
+        for number in np.linspace(0, cases - 1, changes, dtype=np.int64):
+            file.write(_rows(np.array([number])).tobytes().replace(b"T09:30", f"T09:{minute:02}".encode("ascii")))
+
+
 def by_tracking_id(cases: int, questions: int = QUESTIONS) -> list[bytes]:
     """Serialized requests for *cases* loaded cases, alternating between a recorded and an unrecorded cheque."""
     known = np.linspace(0, cases - 1, questions // 2, dtype=np.int64)
