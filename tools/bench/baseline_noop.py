@@ -83,6 +83,7 @@ def main_polled(settings: ServingSettings, reply: bytes, port_file: Path) -> Non
     write_port(port_file, port)
     while True:
         server.poll(wait=True)
+        server.serve_waiting(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Call(Protocol):
 
     @property
     def seconds_left(self) -> float:
-        """Seconds from the call's arrival to the caller's deadline; very many without one."""
+        """Seconds to the caller's deadline; very many without one."""
 
     def certificates(self) -> Sequence[bytes]:
         """Return the certificate (PEM) of the caller's connection; nothing if it has none."""

@@ -18,6 +18,7 @@ them, and the tests of this module run against each minor version of grpcio that
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ class Call:
         "_answered",
         "_certificates",
         "_core",
+        "_deadline",
         "_on_end",
         "_server",
         "_started",
@@ -56,7 +58,6 @@ class Call:
         "method",
         "owner",
         "request",
-        "seconds_left",
     )
 
     def __init__(self, server: "PolledServer", event: Any) -> None:
@@ -69,14 +70,23 @@ class Call:
         self.method: bytes = event.call_details.method
         """/package.Service/Method, or whatever else the caller sent."""
         self.metadata: Metadata = event.invocation_metadata
-        self.seconds_left: float = event.call_details.deadline - time.time()
-        """Seconds from the call's arrival to the caller's deadline; without one, more than 10^18."""
+        self._deadline: float = event.call_details.deadline - time.time() + time.monotonic()
         self.request: bytes | None = None
         """The caller's message; None if the caller ended the call without a whole one."""
         self.has_ended = False
         """Whether the reply has left, or the caller has given up."""
         self.owner: Hashable = None
         """Whose share of the open calls it takes."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds to the caller's deadline; without one, more than 10^18."""
+        return self._deadline - time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has its reply, or the caller has given up."""
+        return self.has_ended or self._answered.locked()
 
     def certificates(self) -> tuple[bytes, ...]:
         """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
@@ -144,14 +154,14 @@ class Call:
         if self._answered.locked():
             return  # displaced by other calls
         if self.request is not None:
-            self._server.serve(self)
+            self._server.queue(self)
         elif event.success:
             # A caller who has cancelled the call sends no message either. The event of that end follows.
             self._core.start_server_batch((), self._received_nothing)
 
     def _received_nothing(self, _event: Any) -> None:
         if not self.has_ended:
-            self._server.serve(self)
+            self._server.queue(self)
 
     def _ended(self, _event: Any) -> None:
         self.has_ended = True
@@ -166,7 +176,10 @@ def _ignore(_event: Any) -> None:
 
 
 class PolledServer:
-    """A server whose calls are passed to *serve*, in the thread that calls `poll`. Any thread may stop it.
+    """A server whose calls are passed to *serve*, in the thread that calls `poll` and `serve_waiting`.
+
+    Calls that have arrived wait for `serve_waiting`, which serves one of each owner in turn. Any thread may stop the
+    server.
 
     Open calls belong to the owner that *owner* returns. When there are too many, one of the owner who has most is
     refused, and passed to *on_excess* instead.
@@ -189,6 +202,8 @@ class PolledServer:
         self._open: dict[Hashable, dict[Call, None]] = {}
         """The open calls of each owner, from the oldest to the newest."""
         self._open_calls = 0
+        self._waiting: dict[Hashable, deque[Call]] = {}
+        """The calls of each owner that are not served yet; the owner whose turn is next comes first."""
         self._requested = 0
         self._stopping = self.has_ended = False
 
@@ -206,7 +221,7 @@ class PolledServer:
         """Handle the next event, for which to *wait* unless there is one already; return whether there was one.
 
         Raises:
-            Exception: whatever *serve* or a notification raised. The next poll goes on with the next event.
+            Exception: whatever a notification raised. The next poll goes on with the next event.
         """
         if self._requested < CALLS_AHEAD:
             self._request_calls()
@@ -215,6 +230,32 @@ class PolledServer:
             return False
         event.tag(event)
         return True
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are calls to serve."""
+        return bool(self._waiting)
+
+    def queue(self, call: Call) -> None:
+        """Let *call*, whose message has arrived, wait for its owner's turn."""
+        self._waiting.setdefault(call.owner, deque()).append(call)
+
+    def serve_waiting(self, most: int) -> None:
+        """Serve calls that wait, one of each owner in turn, at *most* so many.
+
+        Raises:
+            Exception: whatever *serve* raised. The next time goes on with the next call.
+        """
+        for _ in range(most):
+            if not self._waiting:
+                return
+            owner = next(iter(self._waiting))
+            calls = self._waiting.pop(owner)
+            call = calls.popleft()
+            if calls:
+                self._waiting[owner] = calls  # behind the others
+            if not call.is_over:
+                self.serve(call)
 
     def remove(self, call: Call) -> None:
         """Forget *call*, which has ended or is being refused."""

@@ -50,8 +50,9 @@ MAX_STREAMS = 32
 MAX_RECEIVED_BYTES = 65536
 MAX_SENT_BYTES = 16384
 MAX_METADATA_BYTES = 8192
-# Under a flood a batch begins after so many events, of which a call has four.
+# Under a flood a batch begins after so many events, of which a call has four, and so many calls, served in turn.
 MAX_EVENTS = 512
+MAX_SERVED = 128
 
 
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
@@ -219,9 +220,10 @@ class Server:
                 events = 0
                 while events < MAX_EVENTS and self._polled.poll(wait=False):
                     events += 1
+                self._polled.serve_waiting(MAX_SERVED)
                 if self._batcher is not None and self._batcher.is_waiting:
                     self._batcher.run_waiting(SLOW_BATCH_SECONDS)
-                elif not events:
+                elif not events and not self._polled.is_waiting:
                     self._polled.poll(wait=True)
             except BaseException as error:  # noqa: BLE001 - the other calls must go on
                 with contextlib.suppress(Exception):

@@ -47,6 +47,7 @@ class Polled:
         while not self.server.has_ended:
             try:
                 self.server.poll(wait=True)
+                self.server.serve_waiting(1)
             except Exception as fault:  # noqa: BLE001 - as the real loop goes on
                 self.faults.append(fault)
 
@@ -249,6 +250,40 @@ def test_poll_without_waiting() -> None:
         server.poll(wait=True)
 
     assert found is False
+
+
+def test_owners_take_turns() -> None:
+    """Of calls that wait, one of each owner is served in turn, whoever had more and came first."""
+    served: list[str] = []
+
+    def serve(call: Call) -> None:
+        served.append(owner(call))
+        call.reply(b"")
+
+    def owner(call: Call) -> str:
+        return str(dict(call.metadata)["caller"])
+
+    server = PolledServer(OPTIONS, serve, owner)
+    port = server.listen("127.0.0.1:0", grpc.insecure_server_credentials())
+    server.start()
+    arrived: list[Call] = []
+    queue = server.queue
+    server.queue = lambda call: (arrived.append(call), queue(call))  # type: ignore[method-assign, func-returns-value, assignment]
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        calls = []
+        for name in ["greedy"] * 20 + ["honest"] * 2:
+            calls.append(method(channel).future(b"", timeout=WAIT_SECONDS, metadata=[("caller", name)]))
+            while len(arrived) < len(calls):
+                server.poll(wait=True)
+        server.serve_waiting(4)
+        first = list(served)
+        server.serve_waiting(len(calls))
+        server.stop()
+        while not server.has_ended:
+            server.poll(wait=True)
+
+    assert ["greedy", "honest"] * 2 == first
+    assert ["greedy"] * 18 == served[4:]
 
 
 def test_calls_arrive_together(start: Start) -> None:

@@ -32,6 +32,7 @@ class Healthy:
     def _run(self) -> None:
         while not self.server.has_ended:
             self.server.poll(wait=True)
+            self.server.serve_waiting(1)
 
     def watch(self, name: str) -> Iterator[int]:
         return (reply.status for reply in self.stub.Watch(HealthCheckRequest(service=name), timeout=20))
