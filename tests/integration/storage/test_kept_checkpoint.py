@@ -1,7 +1,9 @@
 """A service does not sign on from a ledger that is not the sequel of the checkpoint that it kept beside its store."""
 
+import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy import update
 
 from estelam.auth.dev_ca import DevCertificateAuthority
@@ -19,11 +22,12 @@ from estelam.ledger import kept, search
 from estelam.ledger.tables import entry_table
 from estelam.receipts.archive import write_archive
 from estelam.receipts.checkpoint import parse
-from estelam.server.checkpoint_keeper import keep_checkpoints
+from estelam.server.checkpoint_keeper import KEEP_SECONDS, keep_checkpoints
 from estelam.storage.base import StoreError
 from estelam.storage.store import Store
 from tests.conftest import Start, both_engines_in_full, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
+from tests.integration.quality.monitored_services import wait_for_health
 from tests.integration.storage.test_ledger import Writer
 from tests.integration.test_witnessing import ask
 from tests.support import store_copies
@@ -74,6 +78,24 @@ def back_up(
     """Copies the store; the returned function restores the copy."""
     cluster = request.getfixturevalue("cluster") if engine == "postgresql" else None
     return partial(store_copies.back_up, service.settings.store, tmp_path / "backup", cluster)
+
+
+@both_engines_in_full
+def test_hung_volume(service: Service, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file on a volume that hangs delays no answer and no health check, and the service's end for a while only."""
+    monkeypatch.setattr("estelam.server.service.CLOSE_SECONDS", 1.0)
+    service.answer()
+    running = start(promissory_opening(service.sandbox, kept_checkpoint=service.path, shutdown_delay_seconds=0))
+    service.path.unlink()
+    os.mkfifo(service.path)  # without a writer, whoever opens it waits for ever
+    with caller(service.sandbox, running.address) as ask:
+        deadline = time.monotonic() + 3 * KEEP_SECONDS
+        while time.monotonic() < deadline:
+            assert ANSWER_YES == ask()
+    assert any(thread.name == "checkpoint" for thread in threading.enumerate())
+    wait_for_health(service.sandbox, running.address, "", HealthCheckResponse.SERVING)
+    running.close()
+    service.path.unlink()
 
 
 @both_engines_in_full
