@@ -148,6 +148,15 @@ def serve(listen: Listen = None, port_file: PortFile = None, workers: Workers = 
     """Serve until SIGTERM; on SIGHUP read the settings anew and restart the workers one by one, or the only one."""
 
 
+def verify_facts(settle: Settle = SETTLE_SECONDS, archive: Archive = None, as_json: AsJson = False) -> None:
+    """Compare the stored facts with the loads that the ledger notes: was a row changed by something else than a load?
+
+    `compared no`: a delta has replaced rows since the feed's last whole file, so that its loads do not say what all its
+    rows are. Exit 0: all that can be compared is right; 1: INVALID; 21: facts or ledger can't be read, or a load is not
+    noted yet.
+    """
+
+
 def recall(
     since: ChangedSince,
     form: Form = Format.TABLE,

@@ -5,7 +5,8 @@ batch that first sees a load notes it before its own answers, in the same transa
 clock, says which data an answer is from.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from itertools import takewhile
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from estelam.core.clock import to_datetime
 from estelam.ledger.basis import Basis
+from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, fact_note_table, parsed_notes
 from estelam.storage import coverage
 from estelam.storage.coverage import Coverage
@@ -33,6 +35,8 @@ _NOTED = Statement(
     .limit(1)
 )
 _COUNTS = ("rows", "added", "changed", "unchanged", "removed")
+DIGESTS = 2**256
+"""Digests of rows are added up modulo this number (`estelam.loading.rows_digest`)."""
 
 
 class LoadNote(NamedTuple):
@@ -41,7 +45,8 @@ class LoadNote(NamedTuple):
     index: int  # type: ignore[assignment]  # it hides the method of tuples
     noted_at_micros: int
     facts: dict[str, Any]
-    """load, feed, feed_number, whole, sha256, cut_at, counts; of the newest load also the store's coverage after it."""
+    """load, feed, feed_number, whole, sha256, rows_digest, cut_at, counts, taken_feed if there is one; of the newest
+    load also the store's coverage after it."""
     coverage: Coverage | None
     """The store's coverage after the load; None if it was not the newest, so that no answer is from it."""
 
@@ -87,6 +92,42 @@ def _load_note(stored: StoredEntry, facts: Any) -> LoadNote:
     return LoadNote(stored.index, stored.entry.answered_at_micros, facts, _coverage(facts.get("coverage")))
 
 
+class ExpectedRows(NamedTuple):
+    """What the stored rows of a feed must be."""
+
+    load: int
+    """The feed's newest load."""
+    digest: int | None
+    """The digest of all its rows; None: its loads do not say, because one since its last whole file replaced rows."""
+
+
+def expected_rows(connection: Connection, noted: Sequence[LoadNote]) -> dict[str, ExpectedRows]:
+    """Return by feed what the stored rows must be, by the *noted* loads, which are verified.
+
+    A whole file is all rows of its feed; a delta is known to have added its rows only where it met none of them.
+
+    Raises:
+        LedgerCorruptError: a stored load is not the one that the ledger notes.
+    """
+    stated = {note.load: note.facts for note in noted}
+    found: dict[str, ExpectedRows] = {}
+    for load in _EVERY.rows(connection):
+        facts = {name: value for name, value in _fact_note(load).facts.items() if value is not None}
+        if not facts.items() <= stated.get(load.number, {}).items():
+            raise LedgerCorruptError(f"load {load.number} of the facts is not the one that the ledger notes")
+        before = found.get(load.feed, ExpectedRows(0, 0)).digest
+        is_added = before is not None and not (load.changed or load.unchanged or load.removed or load.taken_feed)
+        digest = None
+        if load.whole or is_added:
+            if not re.fullmatch("[0-9a-f]{64}", load.rows_digest):
+                raise LedgerCorruptError(f"load {load.number} of the facts has no digest of its rows")
+            digest = (int(load.rows_digest, 16) + (0 if load.whole else before or 0)) % DIGESTS
+        found[load.feed] = ExpectedRows(load.number, digest)
+        if load.taken_feed and load.taken_feed in found:
+            found[load.taken_feed] = found[load.taken_feed]._replace(digest=None)
+    return found
+
+
 def _coverage(stated: dict[str, str] | None) -> Coverage | None:
     if stated is None:
         return None
@@ -104,6 +145,8 @@ def _fact_note(load: Any, covered: Coverage | None = None) -> FactNote:
         "feed_number": load.feed_number,
         "whole": load.whole,
         "sha256": load.sha256,
+        "rows_digest": load.rows_digest,
+        "taken_feed": load.taken_feed,
         "cut_at": to_datetime(load.cut_at_micros).isoformat(),
         **{name: getattr(load, name) for name in _COUNTS},
     }

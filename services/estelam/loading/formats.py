@@ -199,7 +199,7 @@ def _read_number(column: Any, _now: datetime) -> tuple[Any, Reasons]:
 
 
 def _is_whole_number(text: Any) -> Any:
-    digits = pc.match_substring_regex(text, "^[0-9]{1,19}$")
+    digits = pc.match_substring_regex(text, "^(?:0|[1-9][0-9]{0,18})$")
     # Digit strings of equal length compare as their numbers do.
     in_range = pc.or_(pc.less(pc.binary_length(text), 19), pc.less_equal(text, str(INT64_MAX)))
     return pc.and_(digits, in_range)

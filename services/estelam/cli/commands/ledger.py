@@ -77,7 +77,7 @@ def verify_ledger(
                 hint = describe_loss(connection, service, error.size)
                 output.exit_error(f"INVALID: {service}: {error}{hint and f'. {hint}: {advice}'}", as_json=as_json)
             except (LedgerCorruptError, LedgerUncheckedError) as error:
-                _exit_not_valid(service, error, as_json=as_json)
+                exit_ledger_fault(service, error, as_json=as_json)
             note = proofs.note_of_size(connection, end.size)
         if progress is not None and note is not None:
             write_atomic(progress, note, durable=True)
@@ -196,7 +196,7 @@ def ledger_of(service: str, *, as_json: bool) -> Iterator[Connection]:
             try:
                 yield connection
             except (LedgerCorruptError, LedgerUncheckedError) as error:
-                _exit_not_valid(service, error, as_json=as_json)
+                exit_ledger_fault(service, error, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -222,7 +222,8 @@ def describe_loss(connection: Connection, service: str, size: int) -> str:
     return ""
 
 
-def _exit_not_valid(service: str, error: LedgerCorruptError | LedgerUncheckedError, *, as_json: bool) -> NoReturn:
+def exit_ledger_fault(service: str, error: LedgerCorruptError | LedgerUncheckedError, *, as_json: bool) -> NoReturn:
+    """Print that the ledger of *service* is INVALID, or was NOT CHECKED, and exit 1 or 21."""
     if isinstance(error, LedgerUncheckedError):
         output.exit_error(f"NOT CHECKED: {service}: {error}", as_json=as_json, code=output.EXIT_UNAVAILABLE)
     output.exit_error(f"INVALID: {service}: {error}", as_json=as_json)
