@@ -35,8 +35,9 @@ from estelam.loading.rejects import Reject
 from estelam.loading.staging import Source, Staging
 from estelam.storage.facts import former_subject_table, load_table, removed_record_table
 
-# Indexes are rebuilt if more than this share of the rows changes; below it, updating them row by row is faster.
-_REBUILD_SHARE = 0.1
+# If more than this share of the rows changes, indexes are rebuilt, since updating them row by row would be slower, and
+# PostgreSQL's statistics are made anew, which takes a second in a large table. Below it, autovacuum keeps them.
+_LARGE_SHARE = 0.1
 
 
 class Merge:
@@ -94,7 +95,8 @@ class Merge:
         """Merge the staged rows into the table, after `compare`."""
         if self._declared.whole and not self._feed.full_snapshot:
             self._record_removed()
-        with self._rebuilding(self._indexes_to_rebuild()):
+        changes_much = self._changes_much()
+        with self._rebuilding(self._indexes_to_rebuild() if changes_much else ()):
             self._delete_stale()
             self._insert(
                 self._rows_of(self._staging.rows).where(
@@ -102,7 +104,8 @@ class Merge:
                 )
             )
             self._insert(self._rows_of(self._staging.kept))
-        self._staging.analyze(self._feed.table)
+        if changes_much:
+            self._staging.analyze(self._feed.table)
 
     def has_rows_of_feed(self, number: float) -> bool:
         """Return whether at least *number* rows of the file's feed are stored, those that it takes over apart.
@@ -281,12 +284,13 @@ class Merge:
         table, rows = self._feed.table, self._staging.rows
         return and_(*(rows.c[name] == table.c[name] for name in self._feed.key))
 
+    def _changes_much(self) -> bool:
+        affected = self._count(self._staging.changed) + self._count(self._staging.stale)
+        return not self._has_stored_rows(affected / _LARGE_SHARE + 1)
+
     def _indexes_to_rebuild(self) -> list[Index]:
         # On PostgreSQL a rebuild blocks running look-ups; on SQLite readers use the old snapshot.
         if self._staging.on_postgresql:
-            return []
-        affected = self._count(self._staging.changed) + self._count(self._staging.stale)
-        if self._has_stored_rows(affected / _REBUILD_SHARE + 1):
             return []
         appended = {"load_number", self._feed.key[0]}  # Appending at the end of an index is as fast as a rebuild.
         return [index for index in self._feed.table.indexes if index.columns[0].name not in appended]

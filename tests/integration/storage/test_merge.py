@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from estelam.core.parties import Parties
 from estelam.loading import csv_reader
@@ -47,6 +48,28 @@ def test_unchanged_rows_keep_their_load_number(cases: LoadedTable) -> None:
     assert before == cases.changed()
     assert {number for _, _, number in before} == {1}
     assert not cases.former()
+
+
+def test_statistics_follow_large_changes(cases: LoadedTable) -> None:
+    """Only a load that changes much makes PostgreSQL's statistics anew, which takes long in a large table."""
+    statements: list[str] = []
+    many = [f"{number},{CIVIL},{number},," for number in range(100, 140)]
+
+    def analyzed(*rows: str) -> int:
+        statements.clear()
+        cases.load(CASES, *rows)
+        return statements.count("ANALYZE facts.cheque_case")
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        found = [analyzed(*many), analyzed(FOURTH), analyzed(*(row.replace("CIVIL", "CRIMINAL") for row in many))]
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    assert found == ([1, 0, 1] if cases.url.startswith("postgresql") else [0, 0, 0])
 
 
 def test_changed_case_is_replaced_and_journaled(cases: LoadedTable) -> None:
