@@ -21,12 +21,15 @@ from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import Writer
+from tools.env import postgres
+from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
 
 PERSON = "9990000018"
 REPORT = ("ledger", "subject-report", "promissory", PERSON)
 VERIFY = ("ledger", "verify", "promissory")
 _INDEX = entry_table.c["index"]
+AMCHECK = sorted(Path("/usr/share/postgresql").glob("*/extension/amcheck.control"))
 
 
 @pytest.fixture
@@ -180,6 +183,35 @@ def remove_from_indexes(path: Path, index: int) -> None:
         connection.execute("PRAGMA writable_schema = ON")
         connection.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", definitions)
         connection.commit()
+
+
+def _installed_with_amcheck() -> Path | None:
+    """The programs of a PostgreSQL on this machine that has amcheck; the wheel's has not."""
+    found = (Path("/usr/lib/postgresql", control.parents[1].name, "bin") for control in AMCHECK)
+    return next((programs for programs in found if (programs / "postgres").exists()), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_installed_with_amcheck() is None, reason="no PostgreSQL with amcheck is installed")
+def test_real_amcheck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL with amcheck: whole indexes are verified, and one that lacks an entry is INVALID."""
+    monkeypatch.setattr(postgres, "BIN", _installed_with_amcheck())
+    with postgres.cluster() as cluster:
+        name = cluster.database()
+        box = suite.create_sandbox(tmp_path, stores={"promissory": cluster.url(name)})
+        command, writer = CommandLine(box), Writer(box)
+        with closing(writer.store), cluster.connect(name) as connection:
+            writer.write(*range(300))
+            connection.execute("CREATE EXTENSION amcheck")
+            whole = command(*VERIFY, "--json")
+            set_ready = "UPDATE pg_index SET indisready = %s WHERE strpos(indexrelid::regclass::text, 'subject_1') > 0"
+            connection.execute(set_ready, [False])
+            writer.write(1)
+            connection.execute(set_ready, [True])
+            short = command(*VERIFY)
+
+    assert (0, True) == (whole.code, whole.json["indexes_verified"])
+    assert (1, True) == (short.code, "an index or a page of its store does not match" in short.err), short.err
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
