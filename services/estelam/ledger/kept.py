@@ -3,8 +3,12 @@
 A store restored from a backup, or rewritten by a holder of the signing key, is valid in itself. Signing its next
 checkpoint would fork the ledger: receipts that were given out name entries that it lacks. The kept checkpoint is read
 from commits, so it may be behind the ledger and is never ahead of it.
+
+On SQLite there is also that of the last commit, which `LastCommit` writes before the answers leave, on the store's disk
+and without waiting for it. It is there after any end of the process; after a loss of power it may be older or damaged.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +17,7 @@ from sqlalchemy import Connection
 
 from estelam.core.addresses import SQLITE
 from estelam.core.exceptions import describe_error
-from estelam.core.files import locked_folder, sync_folder, write_atomic
+from estelam.core.files import PRIVATE_FILE, locked_folder, sync_folder, write_atomic
 from estelam.core.keys import VerifyingKey
 from estelam.core.settings import StoreSettings
 from estelam.ledger.errors import LedgerCorruptError
@@ -69,14 +73,23 @@ def beside(store: str, ending: str) -> Path | None:
     return folder.with_name(f"{folder.name}.{ending}")
 
 
-def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey], origin: str) -> Mismatch | None:
+def last_commit_path(settings: StoreSettings) -> Path | None:
+    """Return the file of the last commit's checkpoint; None on PostgreSQL, which loses no commit with a file."""
+    return beside(settings.store, "checkpoint.last")
+
+
+def mismatch(
+    connection: Connection, path: Path, last_commit: Path | None, keys: Mapping[str, VerifyingKey], origin: str
+) -> Mismatch | None:
     """Return how the ledger differs from the checkpoint kept in *path*; None if it continues it, or there is no file.
 
-    The root at the kept size is computed from the ledger's nodes and entries, and must lead to its newest root.
+    The one in *last_commit* counts in its place if it is newer. The root at its size is computed from the ledger's
+    nodes and entries, and must lead to the ledger's newest root.
 
     Args:
         connection: A connection to the ledger's store.
         path: The file; the service made it.
+        last_commit: The file of the last commit's checkpoint, if any.
         keys: The signing keys, present and past, by their ids.
         origin: The name of the ledger.
 
@@ -93,6 +106,7 @@ def mismatch(connection: Connection, path: Path, keys: Mapping[str, VerifyingKey
         kept = _read(path, keys, origin)
     except ValueError as error:
         return Mismatch(UNREADABLE, str(last), describe_error(error))
+    kept = _last_commit(last_commit, keys, origin, kept) if last_commit else kept
     if kept is None:
         return None
     if kept.size > last.size:
@@ -131,8 +145,36 @@ def read(path: Path) -> tuple[int, str] | None:
         return None
 
 
+class LastCommit:
+    """The file *path* of the last commit's checkpoint.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        self._length = 0
+
+    def write(self, note: str) -> None:
+        """Replace the checkpoint in the file by *note*.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        content = note.encode()
+        os.pwrite(self._descriptor, content, 0)
+        if len(content) != self._length:
+            os.ftruncate(self._descriptor, len(content))
+            self._length = len(content)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
 def set_aside(path: Path) -> Path:
-    """Rename the kept checkpoint to the first free of *path*.1, *path*.2 and so on, and return that.
+    """Rename the checkpoint *path* to the first free of *path*.1, *path*.2 and so on, and return that.
 
     Raises:
         OSError: it can't be renamed.
@@ -174,6 +216,17 @@ def _read(path: Path, keys: Mapping[str, VerifyingKey], origin: str) -> Checkpoi
         f"{path}: the kept checkpoint is signed with a key (hash {hashes}) whose certificate is not in "
         "signing_certificates; put it back: the certificates of past keys stay there for ever"
     )
+
+
+def _last_commit(
+    path: Path, keys: Mapping[str, VerifyingKey], origin: str, kept: Checkpoint | None
+) -> Checkpoint | None:
+    """Return the last commit's checkpoint, in *path*, if it is valid and has more entries than *kept*; else *kept*."""
+    try:
+        last, _ = checkpoint.verify(_text(path), keys)
+    except (OSError, ValueError, InvalidReceipt):
+        return kept
+    return last if last.origin == origin and (kept is None or last.size > kept.size) else kept
 
 
 def _text(path: Path) -> str:

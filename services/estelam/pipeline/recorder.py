@@ -88,7 +88,10 @@ class _Undecided(NamedTuple):
 
 
 class InquiryRecorder:
-    """Answers inquiries and records them. An unrecorded answer can't be sent: only the ledger makes receipts."""
+    """Answers inquiries and records them. An unrecorded answer can't be sent: only the ledger makes receipts.
+
+    *on_commit* gets the checkpoint of each commit before its answers leave, and must not raise an exception.
+    """
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class InquiryRecorder:
         max_staleness: timedelta,
         clock: Clock,
         last_sealed: datetime,
+        on_commit: Callable[[str], None] = lambda _note: None,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -110,6 +114,7 @@ class InquiryRecorder:
         self._max_staleness = max_staleness
         self._clock = clock
         self._last_sealed = last_sealed
+        self._on_commit = on_commit
         self._commits = ProvenCommits(ledger.verify)
         # The commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: _Undecided | None = None
@@ -144,6 +149,7 @@ class InquiryRecorder:
             appended = self._ledger.append(connection, prepared, head)  # 6 record
             self._undecided = _Undecided(inquiries, appended)
         self._ledger.keep_committed(appended.tree.size, appended.note)
+        self._on_commit(appended.note)
         answers = [
             Answer(result.outcome, with_receipt(type(result.reply), record.reply, receipt))
             if isinstance(result, LookupResult)

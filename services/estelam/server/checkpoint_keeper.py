@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -46,6 +47,34 @@ def keep_checkpoints(url: str, path: Path, ledger: LedgerWriter, stopping: threa
                 continued = _size(newest), newest
             if is_last:
                 return
+
+
+@contextlib.contextmanager
+def last_commit_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes a commit's checkpoint to *path*, if that is given, without waiting for the disk.
+
+    Where that can't be done it is logged, and the kept checkpoint follows within a second all the same.
+    """
+    with contextlib.ExitStack() as opened:
+        file: kept.LastCommit | None = None
+        has_failed = False
+
+        def write(note: str) -> None:
+            nonlocal file, has_failed
+            if path is None:
+                return
+            try:
+                if file is None:
+                    file = opened.enter_context(contextlib.closing(kept.LastCommit(path)))
+                file.write(note)
+            except OSError as error:
+                if not has_failed:
+                    log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+                has_failed = True
+            else:
+                has_failed = False
+
+        yield write
 
 
 def keep_checkpoint(path: Path, note: str) -> bool:

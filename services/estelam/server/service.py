@@ -30,7 +30,7 @@ from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
-from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints
+from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
 from estelam.server.grpc_server import Server, run_server
 from estelam.server.witnessing import submit_checkpoints
 from estelam.storage.coverage import check_feeds
@@ -64,7 +64,7 @@ def run_recording_service(
     signer.check_validity(clock.micros())
     metrics.watch_expiry("signing", lambda: signer.expires_at)
     ledger = LedgerWriter(settings.SECTION, keyring=keyring, signer=signer, clock=clock)
-    path = kept.kept_path(settings)
+    path, last_commit = kept.kept_path(settings), kept.last_commit_path(settings)
     on_changed_files = partial(_report_changed_files, metrics, path, ledger)
     store = Store(settings.store, ledger=AccessMode.WRITE, on_changed_files=on_changed_files)
     with (
@@ -77,7 +77,7 @@ def run_recording_service(
         with store.transaction() as connection:
             check_feeds(connection, settings.feeds)
             require_same_keys(connection, keyring)
-            if path and (found := kept.mismatch(connection, path, signer.known_keys, ledger.origin)):
+            if path and (found := kept.mismatch(connection, path, last_commit, signer.known_keys, ledger.origin)):
                 raise found.refusal(settings.SECTION, path)
             last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
             if last_note:
@@ -91,6 +91,7 @@ def run_recording_service(
             max_staleness=settings.max_staleness,
             clock=clock,
             last_sealed=last_sealed,
+            on_commit=running.enter_context(last_commit_writer(last_commit)),
         )
         if path:
             keep = partial(keep_checkpoints, settings.store, path, ledger)

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge, make_asgi_app
 from starlette.types import Message, Receive, Scope, Send
@@ -27,7 +26,7 @@ class ProcessMetrics:
             "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
         )
         self._ready = False
-        self._next_turn = 0.0
+        self._turn = asyncio.Lock()
 
     def set_serving(self, *, healthy: bool) -> None:
         """Set whether the process is healthy, and so ready."""
@@ -52,17 +51,37 @@ class ProcessMetrics:
         """
         return run_listener("metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS), setting=setting)
 
-    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Requests are spaced, so that many of them do not take the interpreter from the service.
-        now = time.monotonic()
-        self._next_turn = max(now, self._next_turn) + REQUEST_GAP_SECONDS
-        await asyncio.sleep(self._next_turn - REQUEST_GAP_SECONDS - now)
+        if not await self._has_turn(receive):
+            return
         if scope["path"] == "/ready":
             status = 200 if self._ready else 503
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body"})
         else:
             await make_asgi_app(self.registry)(scope, _no_body, send)
+
+    async def _has_turn(self, receive: Receive) -> bool:
+        """Wait for the turn of a request; return whether its caller still waited for it."""
+        turn, end = asyncio.ensure_future(self._turn.acquire()), asyncio.ensure_future(_disconnected(receive))
+        turn.add_done_callback(self._end_turn)
+        try:
+            await asyncio.wait((turn, end), return_when=asyncio.FIRST_COMPLETED)
+            return turn.done()
+        finally:
+            turn.cancel()
+            end.cancel()
+
+    def _end_turn(self, turn: asyncio.Future[Any]) -> None:
+        if not turn.cancelled():
+            asyncio.get_running_loop().call_later(REQUEST_GAP_SECONDS, self._turn.release)
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the caller has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _no_body() -> Message:

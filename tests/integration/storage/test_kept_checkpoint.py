@@ -22,6 +22,7 @@ from estelam.ledger import kept, search
 from estelam.ledger.tables import entry_table
 from estelam.receipts.archive import write_archive
 from estelam.receipts.checkpoint import parse
+from estelam.server import checkpoint_keeper
 from estelam.server.checkpoint_keeper import KEEP_SECONDS, keep_checkpoints
 from estelam.storage.base import StoreError
 from estelam.storage.store import Store
@@ -43,6 +44,12 @@ class Service:
     def __init__(self, sandbox: Sandbox, start: Start) -> None:
         self.sandbox, self._start = sandbox, start
         self.path = sandbox.folder / "promissory.checkpoint"
+
+    @property
+    def last_commit(self) -> Path:
+        found = kept.last_commit_path(self.settings)
+        assert found
+        return found
 
     @property
     def settings(self) -> StoreSettings:
@@ -283,6 +290,41 @@ def test_processes_write_the_file_in_turn(service: Service, monkeypatch: pytest.
     other.join()
 
     assert notes[2] == service.path.read_text("utf-8")
+
+
+def test_last_commit_is_missed(service: Service, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered since the kept checkpoint is missed too, where it is lost with the log of a killed service."""
+    service.answer()
+    folder = Path(service.settings.store.removeprefix("sqlite:///"))
+    monkeypatch.setattr(checkpoint_keeper, "KEEP_SECONDS", 3600.0)
+    running = start(promissory_opening(service.sandbox, kept_checkpoint=service.path))
+    with caller(service.sandbox, running.address) as ask:
+        before = service.kept_size()
+        assert {ANSWER_YES} == {ask() for _ in range(3)}
+        copied = service.path.with_name("copied")
+        shutil.copytree(service.path.parent, copied)  # as a kill leaves them: nothing is closed in order
+    running.close()
+    for name in (service.path.name, service.last_commit.name):
+        shutil.copy(copied / name, service.path.with_name(name))
+    assert before == service.kept_size()
+    for file in folder.glob("ledger.db*"):
+        file.unlink()
+        if not file.name.endswith("-wal"):
+            shutil.copy(copied / folder.name / file.name, file)
+
+    with pytest.raises(StoreError, match="the ledger has only"):
+        service.answer()
+
+
+def test_damaged_last_commit_proves_nothing(service: Service) -> None:
+    """A last commit's checkpoint that a loss of power has damaged does not keep the service from starting."""
+    service.answer()
+    last = service.last_commit
+    for content in (b"", last.read_bytes()[:-10], b"\xff" * 300):
+        last.write_bytes(content)
+        service.answer()
+
+    assert service.kept_size() == parse(last.read_text("utf-8")).checkpoint.size
 
 
 def test_answered_checkpoint_is_kept_where_the_store_lost_it(service: Service, tmp_path: Path) -> None:

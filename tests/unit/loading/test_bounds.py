@@ -1,6 +1,7 @@
 """Reading takes bounded memory and time whatever the file, and deletes and overwrites nothing but its own files."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -104,19 +105,88 @@ def test_rejects_never_replace_the_data(tmp_path: Path, make: object) -> None:
     data, path = tmp_path / "data.csv", tmp_path / "rejects.csv"
     data.write_text(REJECTS_HEADER, "utf-8")
     make(path, data)
-    with pytest.raises(UsageError, match=r"rejects.csv: is (the file that is loaded|not a regular file)"):
+    with pytest.raises(
+        UsageError, match=r"rejects.csv: is (the file that is loaded|a symbolic link|not a regular file)"
+    ):
         RejectFile(path, data).__enter__()
 
     assert data.read_text("utf-8") == REJECTS_HEADER
     assert os.path.lexists(path)
 
 
+REJECT = Reject(1, "a", "TOO_LONG", 2)
+
+
+def write_rejects(path: Path) -> str:
+    with RejectFile(path, path.with_name("data.csv")) as rejects:
+        rejects.add([REJECT])
+    return path.read_bytes().decode()
+
+
+def test_rejects_replace_those_of_an_earlier_load(tmp_path: Path) -> None:
+    """Rejected rows of an earlier load are replaced by those of this one, or deleted if it has none."""
+    path = tmp_path / "rejects.csv"
+    assert write_rejects(path) == write_rejects(path)
+    with RejectFile(path, tmp_path / "data.csv"):
+        assert path.exists()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_failed_load_keeps_earlier_rejects(tmp_path: Path) -> None:
+    """A load that fails leaves the rejected rows of an earlier load as they are, and none of its own."""
+    path = tmp_path / "rejects.csv"
+    earlier = write_rejects(path)
+    rejects = RejectFile(path, tmp_path / "data.csv").__enter__()
+    rejects.add([REJECT, REJECT])
+    rejects.__exit__(LoadError, LoadError("cut off"), None)
+
+    assert [path] == list(tmp_path.iterdir())
+    assert earlier == path.read_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    "annotate",
+    [
+        lambda text: text.replace("message_fa", "message_fa   and my notes"),
+        lambda text: f"{text}called the court, they correct it\r\n",
+        lambda text: text.replace("TOO_LONG", "TOO_LONG (asked)"),
+        lambda text: text.replace("\r\n", ",my note\r\n"),
+        lambda text: text.replace("1,2,", "first,2,"),
+        lambda text: f"{text}\r\n",
+        lambda text: f'{text}"',
+        lambda _text: "",
+    ],
+)
+def test_annotated_rejects_are_kept(tmp_path: Path, annotate: Callable[[str], str]) -> None:
+    """A list of rejected rows that somebody has changed is neither replaced nor deleted."""
+    path = tmp_path / "rejects.csv"
+    annotated = annotate(write_rejects(path))
+    path.write_text(annotated, "utf-8", newline="")
+    with pytest.raises(UsageError, match="is not a file of rejected rows"):
+        write_rejects(path)
+
+    assert annotated == path.read_bytes().decode()
+
+
+def test_rejects_follow_no_link(tmp_path: Path) -> None:
+    """A symbolic link is neither followed nor deleted, also one to nothing."""
+    path = tmp_path / "rejects.csv"
+    path.symlink_to(tmp_path / "absent")
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        write_rejects(path)
+
+    assert path.is_symlink()
+
+
 def test_rejects_do_not_replace_a_file_made_meanwhile(tmp_path: Path) -> None:
     """A file that appears at the path during a load is not overwritten."""
     path = tmp_path / "rejects.csv"
-    with RejectFile(path, tmp_path / "data.csv") as rejects:
-        path.write_text("mine", "utf-8")
-        with pytest.raises(FileExistsError):
-            rejects.add([Reject(1, "a", "TOO_LONG")])
+    rejects = RejectFile(path, tmp_path / "data").__enter__()
+    rejects.add([REJECT])
+    path.write_text("mine", "utf-8")
+    with pytest.raises(UsageError, match="is not a file of rejected rows"):
+        rejects.__exit__(None, None, None)
 
     assert "mine" == path.read_text("utf-8")
+    assert [path] == list(tmp_path.iterdir())

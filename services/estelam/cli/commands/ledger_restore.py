@@ -13,31 +13,31 @@ from estelam.ledger import kept, restores
 
 
 def acknowledge_restore(service: str, operator: str, reason: str, *, as_json: bool) -> None:
-    """Note in the ledger of *service* that its end is lost, and set the kept checkpoint aside.
+    """Note in the ledger of *service* that its end is lost, and set aside the kept checkpoint and the last commit's.
 
     The note is committed first: a crash in between leaves the service refusing to start, and a second note.
     """
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         settings, clock = settings_of(service), Clock()
         check_texts(operator=operator, reason=reason)
-        path = kept.kept_path(settings)
+        path, last_commit = kept.kept_path(settings), kept.last_commit_path(settings)
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         with ledger_writer(settings, clock) as (connection, writer):
-            found = kept.mismatch(connection, path, keys, writer.origin) if path else None
+            found = kept.mismatch(connection, path, last_commit, keys, writer.origin) if path else None
             if path is None or found is None:
                 raise UsageError(
                     f"the ledger of {service} continues the checkpoint that was kept, if any; nothing is done"
                 )
             note = restores.fact_note(found, micros=clock.micros(), operator=operator, reason=reason)
             writer.append_at_once(connection, notes=[note])
-        aside = kept.set_aside(path)
+        aside = [kept.set_aside(file) for file in (path, last_commit) if file and file.exists()]
     output.print_record(
         {
             "service": service,
             "kept": found.kept,
             "ledger": found.ledger,
             "problem": found.problem,
-            "moved_to": str(aside),
+            "moved_to": str(aside[0]),
         },
         as_json=as_json,
     )
