@@ -24,7 +24,7 @@ def load_cases(file: File, options: LoadOptions) -> None:
     """Load a file of cases: all of it, or nothing. Exit 0 too where it was loaded before."""
 
 
-app.command()(implemented_in("judiciary.loading")(options.verify_facts))
+app.command()(implemented_in("judiciary.facts_verification")(options.verify_facts))
 app.command()(implemented(options.recall))
 
 

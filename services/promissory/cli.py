@@ -32,7 +32,7 @@ def load_agencies(file: File, options: LoadOptions) -> None:
     """Load the whole list of Setad's member agencies; an agency that the file lacks is removed."""
 
 
-app.command()(loaded(options.verify_facts))
+app.command()(implemented_in("promissory.facts_verification")(options.verify_facts))
 app.command()(implemented(options.recall))
 
 

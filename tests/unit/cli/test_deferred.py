@@ -73,6 +73,16 @@ def test_help_imports_little(name: str) -> None:
     assert [set(), set()] == [heavy(help_text), heavy(completed)]
 
 
+@pytest.mark.parametrize("service", ["judiciary", "promissory"])
+def test_a_load_imports_no_ledger(service: str) -> None:
+    """A load of a few changes takes hardly longer than its start, so it imports nothing of ledger, calls and logs."""
+    report = f"import sys, {service}.loading; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+
+    assert "estelam.loading.load" in (imported := set(done.stdout.split()))
+    assert not imported & {"estelam.ledger", "estelam.pipeline", "estelam.receipts", "grpc", "structlog"}
+
+
 @pytest.mark.parametrize(
     ("words", "value"),
     [
