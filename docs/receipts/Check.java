@@ -1,6 +1,7 @@
 // Verifies saved replies as docs/receipts.md describes, with Java 17 or newer and nothing else:
 //
-//     java Check.java SAVED CERTIFICATES [RETIRED_KEYS]
+//     javac Check.java
+//     java Check SAVED CERTIFICATES [RETIRED_KEYS]
 //
 // Exit 0: every line is VALID; 1: one is INVALID; 2: MALFORMED, or a file can't be used; 21: NOT CHECKED.
 
@@ -13,7 +14,9 @@ import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
@@ -232,7 +235,23 @@ public final class Check {
         try {
             return Files.readString(Path.of(file), ISO_8859_1);
         } catch (IOException error) {
-            throw malformed(file + ": can't be read: " + error);
+            throw unusable(file, error);
+        }
+    }
+
+    static Problem unusable(String file, IOException error) {
+        if (error instanceof NoSuchFileException) return malformed(file + ": no such file");
+        if (Files.isDirectory(Path.of(file))) return malformed(file + ": is a directory");
+        if (error instanceof AccessDeniedException) return malformed(file + ": permission denied");
+        return malformed(file + ": can't be read: " + error);
+    }
+
+    static boolean isDer(String text) {
+        try {
+            return text.startsWith("0") && CertificateFactory.getInstance("X.509")
+                    .generateCertificate(new ByteArrayInputStream(text.getBytes(ISO_8859_1))) != null;
+        } catch (CertificateException error) {
+            return false;
         }
     }
 
@@ -240,6 +259,9 @@ public final class Check {
     static List<Key> signingKeys(String file) throws GeneralSecurityException {
         Map<String, Key> keys = new HashMap<>();
         String text = read(file);
+        if (isDer(text))
+            throw malformed(file + ": is a certificate in DER form (convert it: openssl x509 -inform DER -in " + file
+                    + " -out NEW)");
         if (CERTIFICATE.matcher(text).results().count() != BEGIN.matcher(text).results().count())
             throw malformed(file + ": holds a damaged certificate");
         for (Matcher pem = CERTIFICATE.matcher(text); pem.find(); ) {
@@ -285,10 +307,12 @@ public final class Check {
     }
 
     static void retire(List<Key> keys, String file) {
-        Problem problem = malformed(file + ": is no list of retired keys, or names one twice");
+        Problem problem = malformed(
+                file + ": is no list of retired keys: each row has key, retired_at and reason, and nothing more");
         Matcher list = LIST.matcher(read(file));
         if (!list.matches()) throw problem;
         Map<String, Retirement> retired = new HashMap<>();
+        boolean twice = false;
         for (Matcher row = ROW.matcher(list.group(1)); row.find(); ) {
             Map<String, String> pairs = new HashMap<>();
             for (Matcher pair = PAIR.matcher(row.group(1)); pair.find(); ) pairs.put(pair.group(1), pair.group(2));
@@ -296,13 +320,14 @@ public final class Check {
             try {
                 if (!pairs.keySet().equals(Set.of("key", "retired_at", "reason"))
                         || !pairs.get("key").matches("[0-9a-f]{64}") || !INSTANT.matcher(at).matches()
-                        || !Instant.parse(at).toString().equals(at) || !reason.matches("superseded|compromised")
-                        || retired.put(pairs.get("key"), new Retirement(Instant.parse(at), reason)) != null)
+                        || !Instant.parse(at).toString().equals(at) || !reason.matches("superseded|compromised"))
                     throw problem;
+                twice |= retired.put(pairs.get("key"), new Retirement(Instant.parse(at), reason)) != null;
             } catch (DateTimeException error) {
                 throw problem;
             }
         }
+        if (twice) throw malformed(file + ": a key is named twice");
         for (Key key : keys) key.retirement = retired.get(key.id);
     }
 
@@ -460,8 +485,8 @@ public final class Check {
         } catch (Problem problem) {
             end(problem.verdict, number, problem.getMessage());
         } catch (IOException error) {
-            end("MALFORMED", number, arguments[0] + ": can't be read: " + error);
-        } catch (GeneralSecurityException | RuntimeException error) {
+            end("MALFORMED", number, unusable(arguments[0], error).getMessage());
+        } catch (GeneralSecurityException | RuntimeException | Error error) { // Java itself would end with 1
             end("NOT CHECKED", number, error.toString());
         }
     }

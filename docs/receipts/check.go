@@ -2,7 +2,10 @@
 // by the Go project's own packages for transparency logs, golang.org/x/mod/sumdb/note and tlog (Debian:
 // golang-golang-x-mod-dev):
 //
-//	GO111MODULE=off GOPATH=/usr/share/gocode go run check.go SAVED CERTIFICATES [RETIRED_KEYS]
+//	GO111MODULE=off GOPATH=/usr/share/gocode go build check.go
+//	./check SAVED CERTIFICATES [RETIRED_KEYS]
+//
+// Never `go run`: it turns each of these exit codes but 0 into 1, which accuses.
 //
 // Exit 0: every line is VALID; 1: one is INVALID; 2: MALFORMED, or a file can't be used; 21: NOT CHECKED.
 package main
@@ -21,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"sort"
@@ -174,9 +178,21 @@ func decode(encoded, text string) []byte {
 	return found
 }
 
+// usable requires that a file was opened or read.
+func usable(file string, err error) {
+	about, found := os.Stat(file)
+	require(!errors.Is(err, fs.ErrNotExist), "MALFORMED", "%s: no such file", file)
+	require(found != nil || !about.IsDir(), "MALFORMED", "%s: is a directory", file)
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	require(err == nil, "MALFORMED", "%s: %v", file, err)
+}
+
 func read(file string) []byte {
 	content, err := os.ReadFile(file)
-	require(err == nil, "MALFORMED", "%v", err)
+	usable(file, err)
 	return content
 }
 
@@ -219,6 +235,9 @@ var (
 func signingKeys(file string) map[string]*key {
 	keys := map[string]*key{}
 	content := read(file)
+	_, notDer := x509.ParseCertificate(content)
+	require(notDer != nil, "MALFORMED",
+		"%s: is a certificate in DER form (convert it: openssl x509 -inform DER -in %s -out NEW)", file, file)
 	blocks := certificateForm.FindAll(content, -1)
 	require(len(blocks) == bytes.Count(content, []byte(begin)), "MALFORMED", "%s: holds a damaged certificate", file)
 	for _, each := range blocks {
@@ -262,14 +281,16 @@ func retire(keys map[string]*key, file string) {
 	named := map[string]bool{}
 	for _, row := range list.Retired {
 		id, at, reason := row["key"], row["retired_at"], row["reason"]
-		right = right && len(row) == 3 && hexKey.MatchString(id) && !named[id] && isInstant(at) &&
+		right = right && len(row) == 3 && hexKey.MatchString(id) && isInstant(at) &&
 			(reason == "superseded" || reason == "compromised")
 		named[id] = true
 		if known := keys[id]; known != nil {
 			known.gone = &retirement{at, reason}
 		}
 	}
-	require(right, "MALFORMED", "%s: is no list of retired keys, or names one twice", file)
+	require(right, "MALFORMED",
+		"%s: is no list of retired keys: each row has key, retired_at and reason, and nothing more", file)
+	require(len(named) == len(list.Retired), "MALFORMED", "%s: a key is named twice", file)
 }
 
 func isInstant(text string) bool {
@@ -449,7 +470,7 @@ func main() {
 		retire(keys, os.Args[3])
 	}
 	file, err := os.Open(os.Args[1])
-	require(err == nil, "MALFORMED", "%v", err)
+	usable(os.Args[1], err)
 	defer file.Close()
 	for reader, done := bufio.NewReader(file), false; !done; {
 		content, err := reader.ReadString('\n')

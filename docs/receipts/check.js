@@ -90,15 +90,24 @@ const LIST = new RegExp(
   `^_\\{_"retired"_:_\\[(?:${ROW}(?:,${ROW})*|_)\\]_\\}_$`.replace(/_(?!:-)/g, "[ \\t\\r\\n]*"));
 
 const unusable = (file, problem) => fail("MALFORMED", `${file}: ${problem}`);
+const PROBLEMS = { ENOENT: "no such file", EISDIR: "is a directory", EACCES: "permission denied" };
 
-function read(file) {
-  try { return fs.readFileSync(file, "utf8"); }
-  catch (error) { return unusable(file, error.message); }
+function opened(file, open) {
+  try { return open(file); }
+  catch (error) { return unusable(file, PROBLEMS[error.code] ?? error.message); }
+}
+const read = (file) => opened(file, fs.readFileSync);
+
+function isDer(content) {
+  try { return content[0] === 0x30 && Boolean(new X509Certificate(content)); }
+  catch { return false; }
 }
 
 // The public keys of all signing certificates in a file, 32 bytes each in hexadecimal; authorities are left out.
 function signingKeys(file) {
-  const keys = new Map(), text = read(file), blocks = [...text.matchAll(PEM)];
+  const keys = new Map(), content = read(file), text = content.toString(), blocks = [...text.matchAll(PEM)];
+  if (isDer(content))
+    unusable(file, `is a certificate in DER form (convert it: openssl x509 -inform DER -in ${file} -out NEW)`);
   if (blocks.length !== text.split("-----BEGIN CERTIFICATE-----").length - 1)
     unusable(file, "holds a damaged certificate");
   for (const [pem] of blocks) {
@@ -127,13 +136,14 @@ function isRetirement({ key, retired_at: at, reason, ...more }) {
 }
 
 function retire(keys, file) {
+  const text = read(file).toString().replace(/^\ufeff/, "");
   let rows, right = false;
   try {
-    const text = read(file).replace(/^\ufeff/, "");
     rows = JSON.parse(text).retired;
-    right = LIST.test(text) && new Set(rows.map(({ key }) => key)).size === rows.length && rows.every(isRetirement);
+    right = LIST.test(text) && rows.every(isRetirement);
   } catch { /* not right */ }
-  if (!right) unusable(file, "is no list of retired keys, or names one twice");
+  if (!right) unusable(file, "is no list of retired keys: each row has key, retired_at and reason, and nothing more");
+  if (new Set(rows.map(({ key }) => key)).size !== rows.length) unusable(file, "a key is named twice");
   for (const known of keys.values()) known.retirement = rows.find(({ key }) => key === known.id);
 }
 
@@ -244,10 +254,8 @@ function coverage(answered) {
 }
 
 function* lines(file) {
-  let input;
-  try { input = fs.openSync(file); }
-  catch (error) { unusable(file, error.message); }
-  if (fs.fstatSync(input).isDirectory()) unusable(file, "is a directory");
+  const input = opened(file, fs.openSync);
+  if (fs.fstatSync(input).isDirectory()) unusable(file, PROBLEMS.EISDIR);
   const chunk = Buffer.alloc(65536);
   let rest = "";
   for (let count; (count = fs.readSync(input, chunk)) > 0;) {

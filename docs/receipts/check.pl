@@ -4,7 +4,7 @@
 #
 # Exit 0: every line is VALID; 1: one is INVALID; 2: MALFORMED, or a file can't be used; 21: NOT CHECKED.
 use strict; use warnings;
-use Digest::SHA qw(sha256 sha256_hex); use Encode; use File::Temp; use JSON::PP; use MIME::Base64; use POSIX;
+use Digest::SHA qw(sha256 sha256_hex); use Encode; use Errno; use File::Temp; use JSON::PP; use MIME::Base64; use POSIX;
 use Time::Local;
 
 my %EXITS = (INVALID => 1, MALFORMED => 2, "NOT CHECKED" => 21);
@@ -23,8 +23,10 @@ my $END_OF_TIME = 253402300800;   # seconds, the year 10000
 
 sub fail { my ($verdict, $text) = @_; die { verdict => $verdict, text => $text } }
 sub damaged { fail("MALFORMED", "a message is damaged") }
-sub text { my $file = shift; local $/; open my $in, "<:raw", $file or fail("MALFORMED", "$file: $!");
-  -d $file and fail("MALFORMED", "$file: is a directory"); <$in> // "" }
+sub opened { my $file = shift; -e $file or $!{EACCES} or fail("MALFORMED", "$file: no such file");
+  -d $file and fail("MALFORMED", "$file: is a directory");
+  open my $in, "<:raw", $file or fail("MALFORMED", "$file: " . lcfirst $!); $in }
+sub text { my $in = opened(shift); local $/; <$in> // "" }
 sub temporary { my $file = File::Temp->new; binmode $file; print $file @_; close $file; $file }
 sub instant { strftime "%Y-%m-%dT%H:%M:%SZ", gmtime shift }
 sub base64 { my ($text, $problem) = @_; my $bytes = decode_base64 $text;
@@ -77,6 +79,10 @@ sub is_known { my ($fields, $types) = @_; !grep { ($types->{$_->{number}} // -1)
 sub signing_keys {
   my ($file, %keys) = @_;
   my $text = text($file); my @blocks = $text =~ /($PEM)/g;
+  if ($text =~ /^\x30/) {
+    my $x = temporary($text); system("openssl x509 -inform DER -in $x -noout >/dev/null 2>&1")
+      or fail("MALFORMED", "$file: is a certificate in DER form (convert it: openssl x509 -inform DER -in $file -out NEW)");
+  }
   @blocks == (() = $text =~ /-----BEGIN CERTIFICATE-----/g) or fail("MALFORMED", "$file: holds a damaged certificate");
   for (@blocks) {
     my $x = temporary("$_\n");
@@ -110,9 +116,9 @@ sub is_retirement {
 sub retire {
   my ($keys, $file) = @_; my $json = text($file); $json =~ s/^\xef\xbb\xbf//;
   my $rows = eval { $json =~ /^$LIST\z/ or die; my $found = decode_json($json)->{retired};
-    my %ids = map { ($_->{key} // "") => 1 } @$found;
-    keys %ids == @$found && !(grep { !is_retirement($_) } @$found) ? $found : undef }
-    or fail("MALFORMED", "$file: is no list of retired keys, or names one twice");
+    (grep { !is_retirement($_) } @$found) ? undef : $found }
+    or fail("MALFORMED", "$file: is no list of retired keys: each row has key, retired_at and reason, and nothing more");
+  my %ids = map { $_->{key} => 1 } @$rows; keys %ids == @$rows or fail("MALFORMED", "$file: a key is named twice");
   for my $known (values %$keys) { ($known->{retirement}) = grep { $_->{key} eq $known->{id} } @$rows }
 }
 
@@ -222,8 +228,7 @@ my ($saved, $certificates, $retired) = @ARGV; my $number = 0; $| = 1;
 eval {
   @ARGV == 2 || @ARGV == 3 or fail("MALFORMED", "give the saved replies, one file of certificates and, if any, the retired keys");
   my $keys = signing_keys($certificates); retire($keys, $retired) if defined $retired;
-  -d $saved and fail("MALFORMED", "$saved: is a directory");
-  open my $in, "<:raw", $saved or fail("MALFORMED", "$saved: $!");
+  my $in = opened($saved);
   while (my $line = <$in>) {
     $line =~ s/^[ \t\r\n]+|[ \t\r\n]+\z//g; length $line or next;
     $number++; print check($line, $keys), "\n";

@@ -56,13 +56,31 @@ class Program:
 
     is_usable: Callable[[], bool]
     command: Callable[[], list[str]]
+    source: str
+    """The name of its file, by which docs/receipts.md names its command."""
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run it; the test is skipped where it can't be."""
+        self._require_usable()
+        return _run([*self.command(), *map(str, arguments)])
+
+    def run_as_documented(self, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run it in *folder* with the command of docs/receipts.md; the test is skipped where it can't be."""
+        self._require_usable()
+        shutil.copy(FOLDER / self.source, folder)
+        row = next(
+            line for line in (DOCS / "receipts.md").read_text("utf-8").splitlines() if f"[{self.source}]" in line
+        )
+        command = row.split("|")[3].strip().strip("`")
+        return _run(["sh", "-c", f'{command} "$@"', command, *map(str, arguments)], folder)
+
+    def _require_usable(self) -> None:
         if not self.is_usable():
             pytest.skip("what the program needs is not on this machine")
-        command = [*self.command(), *map(str, arguments)]
-        return subprocess.run(command, env=C_LOCALE, capture_output=True, text=True, timeout=60, check=False)
+
+
+def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, env=C_LOCALE, capture_output=True, text=True, timeout=300, check=False)
 
 
 def _has(*tools: str) -> Callable[[], bool]:
@@ -70,10 +88,10 @@ def _has(*tools: str) -> Callable[[], bool]:
 
 
 PROGRAMS = {
-    "Perl": Program(_has("perl", "openssl"), lambda: ["perl", str(FOLDER / "check.pl")]),
-    "JavaScript": Program(_has("node"), lambda: ["node", str(FOLDER / "check.js")]),
-    "Java": Program(_has("java", "javac"), _java),
-    "Go": Program(has_go, lambda: [built_go(FOLDER / "check.go")]),
+    "Perl": Program(_has("perl", "openssl"), lambda: ["perl", str(FOLDER / "check.pl")], "check.pl"),
+    "JavaScript": Program(_has("node"), lambda: ["node", str(FOLDER / "check.js")], "check.js"),
+    "Java": Program(_has("java", "javac"), _java, "Check.java"),
+    "Go": Program(has_go, lambda: [built_go(FOLDER / "check.go")], "check.go"),
 }
 STARTED_PROGRAMS = [pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS]
 """Their names, for tests that start each of them: in `make test-full` only."""

@@ -1,15 +1,18 @@
 """The programs of docs/receipts/ and `receipt verify` come to the same verdict, on genuine replies and forged ones."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
 from estelam.cli import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import to_datetime
+from estelam.core.pem import read_certificates
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Outcome
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
@@ -147,6 +150,46 @@ def test_mutations(provider: Provider, tmp_path: Path) -> None:
     invalid, malformed, unchecked = (EXIT_CODES[verdict] for verdict in (INVALID, MALFORMED, UNCHECKED))
     assert {(invalid, invalid), (malformed, malformed)} <= found
     assert found <= {(invalid, invalid), (malformed, malformed), (unchecked, unchecked), (malformed, invalid)}
+
+
+@pytest.mark.parametrize("program", STARTED_PROGRAMS)
+def test_documented_command(recorded: RecordedLedger, tmp_path: Path, program: str) -> None:
+    """Run as docs/receipts.md says, a program ends with 21 and 2 as such, never with INVALID's 1."""
+    write_archive(tmp_path / "saved.json", [recorded.reply_with(ANSWER_YES)])
+    other, own = (recorded.sandbox.pki / f"{name}-receipts.crt" for name in ("judiciary", "promissory"))
+
+    assert [21, 2, 0] == [
+        PROGRAMS[program].run_as_documented(tmp_path, *files).returncode
+        for files in (("saved.json", other), ("missing.json", own), ("saved.json", own))
+    ]
+
+
+MESSAGES = {
+    "missing": "{file}: no such file",
+    "folder": "{file}: is a directory",
+    "malformed": "{file}: is no list of retired keys: each row has key, retired_at and reason, and nothing more",
+    "twice": "{file}: a key is named twice",
+    "der": "{file}: is a certificate in DER form (convert it: openssl x509 -inform DER -in {file} -out NEW)",
+}
+"""What each program prints of a file that it can't use."""
+
+
+@pytest.mark.parametrize("program", STARTED_PROGRAMS)
+def test_messages(recorded: RecordedLedger, tmp_path: Path, program: str) -> None:
+    """A missing file, a folder, a malformed list, a key named twice and a certificate in DER form are told apart."""
+    saved, certificate = tmp_path / "saved.json", recorded.sandbox.pki / "promissory-receipts.crt"
+    write_archive(saved, [recorded.reply_with(ANSWER_YES)])
+    row = {"key": "0" * 64, "retired_at": "2026-03-21T00:00:00Z", "reason": "superseded"}
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "malformed").write_text('{"retired": [1]}')
+    (tmp_path / "twice").write_text(json.dumps({"retired": [row, row]}))
+    (tmp_path / "der").write_bytes(read_certificates(certificate)[0].public_bytes(Encoding.DER))
+    found = {}
+    for name in MESSAGES:
+        files = (saved, tmp_path / name) if name == "der" else (saved, certificate, tmp_path / name)
+        found[name] = PROGRAMS[program].run(*files).stderr
+
+    assert {name: f"MALFORMED: {text.format(file=tmp_path / name)}\n" for name, text in MESSAGES.items()} == found
 
 
 @pytest.mark.parametrize("program", STARTED_PROGRAMS)
