@@ -2,12 +2,14 @@
 
 import errno
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
-from estelam.core import keyring_file
+from estelam.cli.commands import keyring
+from estelam.core import dates, keyring_file
+from estelam.core.clock import TEHRAN, Clock, to_micros
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import key_destructions
 from estelam.storage.base import StoreError
@@ -200,6 +202,22 @@ def test_lost_note(rotated: CommandLine) -> None:
     assert ("destroyed, not noted", None) == (lost["state"], lost["destroyed_by"])
     assert (0, 2, [("k1", "retention period over")]) == (noted.code, again.code, notes(rotated.sandbox))
     assert ("destroyed", "2026-01-01", "Operations") == (shown["state"], shown["destroyed_on"], shown["destroyed_by"])
+
+
+def test_day_in_iran(rotated: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At half past midnight in Iran a key is destroyed on the new day there, in the file, the ledger and all texts."""
+    tomorrow = dates.today(Clock().now()) + timedelta(days=1)
+    then = datetime.combine(tomorrow, time(0, 30), TEHRAN)
+    monkeypatch.setattr(keyring, "Clock", lambda: Clock(lambda: to_micros(then)))
+    destroyed = rotated(*DESTROY)
+    again = rotated(*DESTROY)
+    line = keyring_path(rotated.sandbox).read_text("ascii").splitlines()[0]
+    keyring_path(rotated.sandbox).write_text("".join(keyring_path(rotated.sandbox).read_text("ascii").splitlines()[1:]))
+    added = rotated("keyring", "add", "promissory", "k1")
+
+    assert f"k1 destroyed {tomorrow}" == line
+    for text in (destroyed.out, again.err, added.err):
+        assert dates.format_both(tomorrow) in " ".join(text.split())
 
 
 def test_retention(rotated: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,11 @@ def _denial_reasons(catalogue: Catalogue, grant: Grant, day: date) -> list[str]:
         if approval is None:
             reasons.append(f"lacks {name}")
         elif approval.on > day:
-            reasons.append(f"has {name} only from {_both_calendars(approval.on)}")
+            reasons.append(f"has {name} only from {dates.format_both(approval.on)}")
     if grant.since > day:
-        reasons.append(f"begins on {_both_calendars(grant.since)}")
+        reasons.append(f"begins on {dates.format_both(grant.since)}")
     if grant.until is not None and grant.until < day:
-        reasons.append(f"ended on {_both_calendars(grant.until)}")
+        reasons.append(f"ended on {dates.format_both(grant.until)}")
     return reasons
 
 
@@ -121,7 +121,3 @@ def _method(catalogue: Catalogue, name: str) -> tuple[Service, Method | None]:
             return service, None
     known = [method.name for _, _, method in catalogue.methods()] + [service.slug for service in listed]
     raise unknown_name("method or listed service", name, known)
-
-
-def _both_calendars(day: date) -> str:
-    return dates.format_both(day)

@@ -357,6 +357,11 @@ def format_both(value: date) -> str:
     return jalali if jalali == value.isoformat() else f"{value} ({jalali})"
 
 
+def format_day(instant: datetime) -> str:
+    """Return the day of an instant in Iran, in both calendars as `format_both` does."""
+    return format_both(today(instant))
+
+
 def format_second(instant: datetime) -> str:
     """Return an instant as `format_minute` does, with its second: 1405-09-09 22:00:05 (2026-11-30)."""
     return _format(instant, "%H:%M:%S")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from estelam.core.clock import to_datetime
+from estelam.core.dates import today
 from estelam.ledger.tables import FactNote, NoteKind, PassOn, StoredEntry, check_text, parsed_notes
 
 RETENTION = timedelta(days=3653)
@@ -24,8 +25,8 @@ class KeyDestructionNote(NamedTuple):
 
     @property
     def destroyed_on(self) -> date:
-        """The day of the note, UTC."""
-        return to_datetime(self.noted_at_micros).date()
+        """The day of the note in Iran."""
+        return today(to_datetime(self.noted_at_micros))
 
 
 def fact_note(key_id: str, *, micros: int, operator: str, reason: str) -> FactNote:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from estelam.core.clock import TEHRAN, to_datetime
-from estelam.core.dates import format_both
+from estelam.core.clock import to_datetime
+from estelam.core.dates import format_both, format_day
 from estelam.core.keys import HmacKeyring
 from estelam.ledger import key_destructions
 from estelam.ledger.key_destructions import KeyDestructionNote
@@ -53,7 +53,7 @@ class UnsearchableEntries(NamedTuple):
 def _entries_text(
     key_id: str, first_index: int, first_used_at: datetime, next_index: int | None, next_used_at: datetime | None
 ) -> str:
-    since, until = (at and format_both(at.astimezone(TEHRAN).date()) for at in (first_used_at, next_used_at))
+    since, until = (at and format_day(at) for at in (first_used_at, next_used_at))
     end = "the end" if next_index is None else f"about {next_index:,} ({until})"
     return f"entries under key {key_id}, from {first_index:,} ({since}) to {end}"
 

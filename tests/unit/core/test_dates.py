@@ -1,6 +1,7 @@
 """Parsing of dates and instants in both calendars."""
 
 import contextlib
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -12,6 +13,7 @@ from persiantools.jdatetime import JalaliDate
 from estelam.core import dates
 from estelam.core.clock import TEHRAN
 from estelam.core.dates import DateError, DateProblem
+from tools.commands.generate_protos import ROOT
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -301,6 +303,21 @@ def test_reasons() -> None:
 def test_both_calendars() -> None:
     """A date is shown in both calendars."""
     assert "2021-03-21 (1400-01-01)" == dates.format_both(date(2021, 3, 21))
+
+
+def test_day_of_an_instant() -> None:
+    """The day of an instant is Iran's, which begins 3 hours and a half before that of UTC."""
+    assert "2026-11-30 (1405-09-09)" == dates.format_day(datetime(2026, 11, 29, 20, 30, tzinfo=UTC))
+    assert "2026-11-29 (1405-09-08)" == dates.format_day(datetime(2026, 11, 29, 20, 29, tzinfo=UTC))
+
+
+def test_no_day_of_utc() -> None:
+    """No code takes the day of an instant in UTC."""
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "services").rglob("*.py")}
+
+    assert [] == [
+        path for path, text in texts.items() if re.search(r"(now|utcnow|to_datetime|UTC)\([^()]*\)+\.date\(", text)
+    ]
 
 
 def test_minute_in_both_calendars() -> None:

@@ -14,6 +14,7 @@ from estelam.cli.ledger_notes import check_texts, ledger_writer
 from estelam.cli.stores import settings_of
 from estelam.core import keyring_file
 from estelam.core.clock import Clock
+from estelam.core.dates import format_both, today
 from estelam.core.exceptions import UsageError
 from estelam.core.keyring_file import KeyLine
 from estelam.ledger import key_destructions, key_use
@@ -64,7 +65,7 @@ def use_key(service: str, key_id: str, *, as_json: bool) -> None:
         path, lines = _keyring(service)
         line = _line(path, lines, key_id)
         if line.key is None:
-            raise UsageError(f"{key_id}: the key was destroyed on {line.destroyed_on}")
+            raise UsageError(_was_destroyed(line))
         _require_not_destroyed(service, key_id, as_json=as_json)
         keyring_file.write(path, [*(other for other in lines if other is not line), line])
     output.print_record({"service": service, "key": key_id, "state": "in use"}, as_json=as_json)
@@ -99,7 +100,7 @@ def destroy_key(
                 _require_consent(line, use, clock, irreversibly=irreversibly, within_retention=within_retention)
             note = key_destructions.fact_note(key_id, micros=clock.micros(), operator=operator, reason=reason)
             writer.append_at_once(connection, notes=[note])
-        destroyed = KeyLine(key_id, None, line.destroyed_on or clock.now().date())
+        destroyed = KeyLine(key_id, None, line.destroyed_on or today(clock.now()))
         keyring_file.write(path, [destroyed if other is line else other for other in lines])
     facts = {"service": service, "key": key_id, "state": "destroyed", "destroyed_on": destroyed.destroyed_on}
     output.print_record(facts | {"not_searched": _entries(use)}, as_json=as_json)
@@ -112,15 +113,20 @@ def _require_not_destroyed(service: str, key_id: str, *, as_json: bool) -> None:
     if noted:
         note = noted[-1]
         raise UsageError(
-            f"{key_id}: {note.operator} destroyed the key of this id on {note.destroyed_on} by note {note.index:,} of "
-            f"the ledger ({note.reason}); give a new key another id"
+            f"{key_id}: {note.operator} destroyed the key of this id on {format_both(note.destroyed_on)} by note "
+            f"{note.index:,} of the ledger ({note.reason}); give a new key another id"
         )
 
 
 def _require_no_note(connection: Connection, line: KeyLine) -> None:
     """Check that the ledger lost the note of a destroyed key, as in a restore: then it is noted anew."""
     if any(note.key_id == line.key_id for note in key_destructions.notes(connection, iter)):
-        raise UsageError(f"{line.key_id}: the key was destroyed on {line.destroyed_on}")
+        raise UsageError(_was_destroyed(line))
+
+
+def _was_destroyed(line: KeyLine) -> str:
+    on = f" on {format_both(line.destroyed_on)}" if line.destroyed_on else ""
+    return f"{line.key_id}: the key was destroyed{on}"
 
 
 def _require_consent(

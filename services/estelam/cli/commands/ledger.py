@@ -16,6 +16,7 @@ from estelam.cli import output
 from estelam.cli.stores import settings_of
 from estelam.core import normalize, validation
 from estelam.core.clock import to_datetime
+from estelam.core.dates import format_day
 from estelam.core.exceptions import UsageError
 from estelam.core.files import write_atomic
 from estelam.core.keys import HmacKeyring, VerifyingKey, verifying_keys
@@ -214,7 +215,7 @@ def describe_loss(connection: Connection, service: str, size: int) -> str:
     keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
     with contextlib.suppress(LedgerCorruptError, LedgerUncheckedError):
         if note := restores.loss_before(connection, VerifiedRows.of(connection, keys, ()), size):
-            day = to_datetime(note.noted_at_micros).date().isoformat()
+            day = format_day(to_datetime(note.noted_at_micros))
             return (
                 f"The ledger notes that its end after {note.ledger.partition(':')[0]} entries was lost and that "
                 f"{note.operator} acknowledged this on {day} (estelam ledger restores {service})"
