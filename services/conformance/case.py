@@ -131,8 +131,20 @@ class Expected(_Model):
     match the fields above."""
 
 
+class Change(_Model):
+    """A change of the target's data: the rows with one key are put, corrected or removed."""
+
+    data: Literal["notes", "agencies", "cases"]
+    key: str
+    """The serial, agency id or case number of the rows."""
+    like: str | None = None
+    """The key of the fixtures' rows that the new ones are made from; default: the same."""
+    set: Mapping[str, str] | None = None
+    """The columns to correct, with their values; without it, the rows are removed."""
+
+
 class Step(_Model):
-    """One action: a call or a health check of one caller, a denied certificate, or an endorsed note."""
+    """One action: a call or a health check of one caller, a denied certificate, or a change of the data."""
 
     at: Stage = Stage.START
     caller: str | None = None
@@ -153,16 +165,16 @@ class Step(_Model):
     """The service whose health is checked; "" for the whole server."""
     deny: str | None = None
     """The certificate to put on the deny list; the target then has five seconds to read it."""
-    endorse: str | None = None
-    """The serial of the note to endorse; the target then has five seconds to load it from `data/endorsements`."""
+    change: Change | None = None
+    """The change to make in the target's data; the target then has five seconds to make it."""
     same_connection: bool = True
     """Whether to reuse the caller's connection of earlier steps."""
     expect: Expected = Expected()
 
     @model_validator(mode="after")
     def _one_action(self) -> "Step":
-        if sum(action is not None for action in (self.call, self.health, self.deny, self.endorse)) != 1:
-            raise ValueError("a step has exactly one of call, health, deny and endorse")
+        if sum(action is not None for action in (self.call, self.health, self.deny, self.change)) != 1:
+            raise ValueError("a step has exactly one of call, health, deny and change")
         if self.call is not None and (self.request is None) == (self.message is None):
             raise ValueError("a call has exactly one of request and message")
         return self
@@ -183,3 +195,8 @@ class Case(_Model):
     varies: str = ""
     """What may differ between conforming implementations, in English."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @property
+    def changes_data(self) -> bool:
+        """Whether the target's data must change during the case."""
+        return any(step.change is not None for step in self.steps)

@@ -44,6 +44,9 @@ def run(
         typer.Option(metavar="DIR", help="The folder `steering` of the fixtures.", autocompletion=complete.files),
     ] = None,
     profile: Chosen = Profile.FULL,
+    without_changes: Annotated[
+        bool, typer.Option("--without-changes", help="The target can't change its data in a run; it is a partial run.")
+    ] = False,
     only: Only = None,
     junit_file: Annotated[
         Path | None,

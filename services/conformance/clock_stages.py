@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from conformance import case_loader, contract
-from conformance.case import Case, Instance, Stage, Step
+from conformance import case_loader, contract, fixtures
+from conformance.case import Case, Change, Instance, Stage, Step
 from conformance.client import Channels, NotSent, call_method
 from conformance.target import Target
 from conformance.target_control import TargetControl, half_past_midnight_after
@@ -54,10 +54,10 @@ class StageClock:
         if self._steering:
             self._steering.deny(key)
 
-    def endorse(self, serial: str) -> None:
-        """Endorse the note *serial* in the target's data."""
+    def change(self, change: Change) -> None:
+        """Make *change* in the target's data."""
         if self._steering:
-            self._steering.endorse(serial)
+            self._steering.change(fixtures.changed(change))
 
     def go_to(self, stage: Stage, instances: Collection[Instance], *, until: float) -> StageErrors:
         """Set the target's clock to *stage* and wait until its receipts show it.

@@ -18,7 +18,7 @@ from conformance.target_control import TargetControlError
 
 LIMIT_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0
-"""Time for a target to read a change of the deny list or of the endorsed notes."""
+"""Time for a target to read a change of the deny list or of its data."""
 ALIVE_SECONDS = 10.0
 _HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -163,7 +163,7 @@ class _Run:
             instance, caller = step.target or case.target, step.caller or case.caller
             if instance not in self._target.addresses:
                 return f"the run has no instance {instance}"
-            steers = step.at is not Stage.START or step.deny is not None or step.endorse is not None
+            steers = step.at is not Stage.START or step.deny is not None or step.change is not None
             if self._target.steering is None and steers:
                 return "it needs --steering"
             for name in filter(None, (caller, step.deny)):
@@ -209,8 +209,8 @@ class _Run:
         time.sleep(step.after)
         if step.deny is not None:
             self._stages.deny(self._target.key(step.deny))
-        if step.endorse is not None:
-            self._stages.endorse(step.endorse)
+        if step.change is not None:
+            self._stages.change(step.change)
         if step.call is None and step.health is None:
             time.sleep(FOLLOW_SECONDS)
             return

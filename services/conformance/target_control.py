@@ -1,9 +1,12 @@
-"""The steering files, by which the kit sets the target's clock, denies a certificate and endorses a note in a run."""
+"""The steering files, by which the kit sets the target's clock, denies certificates and changes its data in a run."""
 
+import json
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from estelam.core.clock import TEHRAN
 from estelam.core.exceptions import UserFacingError
@@ -17,14 +20,14 @@ class TargetControlError(UserFacingError):
 class TargetControl:
     """The steering folder, which the target reads at least once a second.
 
-    `offset` is added to its machine's clock; `denied` lists the keys of certificates to refuse; `endorsed` lists the
-    serials of notes that have been endorsed.
+    `offset` is added to its machine's clock; `denied` lists the keys of certificates to refuse; `changes` lists the
+    changes of its data.
     """
 
     def __init__(self, folder: Path) -> None:
         self._offset = folder / "offset"
         self._denied = folder / "denied"
-        self._endorsed = folder / "endorsed"
+        self._changes = folder / "changes"
         self._lock = threading.Lock()
         self._seconds = self._read()
 
@@ -47,14 +50,14 @@ class TargetControl:
         """Add the certificates of a public key (SHA-256) to the target's deny list."""
         self._append(self._denied, key)
 
-    def endorse(self, serial: str) -> None:
-        """Add *serial* to the notes that have been endorsed."""
-        self._append(self._endorsed, serial)
+    def change(self, change: Mapping[str, Any]) -> None:
+        """Add *change* to the changes of the target's data."""
+        self._append(self._changes, json.dumps(change, ensure_ascii=False))
 
     def _append(self, path: Path, line: str) -> None:
         with self._lock:
             try:
-                listed = path.read_text("ascii")
+                listed = path.read_text("utf-8")
             except (OSError, UnicodeDecodeError):
                 raise TargetControlError(f"{path} can't be read") from None
             self._write(path, f"{listed.rstrip()}\n{line}\n".lstrip())

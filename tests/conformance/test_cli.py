@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conformance import case_loader, commands, preflight
+from conformance import case_loader, commands, preflight, runner
 from conformance.case import Case, Instance, Profile
 from conformance.cli import app
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
@@ -153,6 +153,28 @@ def test_scope(pki: Path) -> None:
 
     assert [included] == commands.in_scope([included, elsewhere, receipts], target, Profile.ERRORS)
     assert [included, receipts] == commands.in_scope([included, elsewhere, receipts], target, Profile.FULL)
+
+
+def test_target_without_changes(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a target that can't change its data those cases are left out, and the verdict says that the run is partial."""
+    change = {"change": {"data": "notes", "key": "1404000000000101"}}
+    monkeypatch.setattr(case_loader, "read", lambda: [case(check(), id="plain"), case(change, check(), id="changing")])
+    words = ("--promissory", UNREACHABLE, "--without-changes", "--json")
+    monkeypatch.setattr(preflight, "find_problems", lambda _target: "")
+    monkeypatch.setattr(
+        runner,
+        "run",
+        lambda cases, _target, **_: RunResult(
+            datetime.now(UTC), 0.0, {}, [CaseResult(each, CaseStatus.PASSED) for each in cases]
+        ),
+    )
+    done = run(pki, *words)
+
+    assert (11, "PARTIAL RUN", ["changing"]) == (
+        done.exit_code,
+        json.loads(done.output)["verdict"],
+        json.loads(done.output)["cut"],
+    )
 
 
 def test_json_result_and_errors(pki: Path) -> None:

@@ -31,7 +31,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def people() -> Iterator[str]:
     """Yield the id of every person in the notes and cases."""
-    for note in (*fixtures.rows("notes"), *fixtures.rows("endorsements")):
+    for note in fixtures.rows("notes"):
         yield from (note["obligor_id"], note["beneficiary_id"], note["holder_id"])
     yield from (case["national_id"] for case in fixtures.rows("cases") if case["national_id"])
 
@@ -86,7 +86,7 @@ def test_grants(written: Path) -> None:
     assert {row["clause"] for row in rows} <= set(case_loader.clauses())
 
 
-@pytest.mark.parametrize("name", ["notes", "endorsements", "cases", "agencies", "grants", "denied"])
+@pytest.mark.parametrize("name", ["notes", "cases", "agencies", "grants", "denied"])
 def test_json_equals_csv(written: Path, name: str) -> None:
     """JSON and CSV hold the same rows."""
     with (written / "data" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -117,7 +117,7 @@ def test_initial_offset(tmp_path: Path) -> None:
     origin = datetime.fromisoformat(json.loads((tmp_path / "manifest.json").read_text("utf-8"))["origin"])
     assert origin == now + timedelta(seconds=int((tmp_path / "steering" / "offset").read_text("ascii")))
     assert not (tmp_path / "steering" / "denied").read_text("ascii")
-    assert not (tmp_path / "steering" / "endorsed").read_text("ascii")
+    assert not (tmp_path / "steering" / "changes").read_text("ascii")
 
 
 def test_certificates_are_valid_now(written: Path) -> None:

@@ -190,10 +190,10 @@ def test_parallel_cases(server: FakeServer, run: Callable[..., Any]) -> None:
         (case(check(), target="promissory-empty"), "the run has no instance promissory-empty"),
         (case({**check(), "at": "window-closed"}), "it needs --steering"),
         (case({"deny": "other"}), "it needs --steering"),
-        (case({"endorse": "1404000000000017"}), "it needs --steering"),
+        (case({"change": {"data": "notes", "key": "1404000000000017"}}), "it needs --steering"),
         (case({**check(), "caller": "nobody"}), "no certificate nobody"),
     ],
-    ids=["instance", "steering", "deny-list", "endorsed", "certificate"],
+    ids=["instance", "steering", "deny-list", "change", "certificate"],
 )
 def test_case_that_can_not_run(server: FakeServer, run: Callable[..., Any], lacking: Case, words: str) -> None:
     """A case that can't run does not pass."""

@@ -5,14 +5,16 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
+from datetime import date
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import create_engine, make_url, text, update
+from sqlalchemy import Date, Integer, Table, create_engine, delete, func, insert, make_url, select, text
 
 from conformance.case import Instance
+from conformance.fixtures import KEYS
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.files import write_atomic
 from estelam.core.settings import ServingSettings, StoreSettings
@@ -23,15 +25,17 @@ from estelam.server.signals import Signals
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry import logs
 from judiciary.methods import LOOKUPS
+from judiciary.repository import case_table
 from judiciary.settings import JudiciarySettings
 from promissory.methods import lookups
-from promissory.repository import note_table
+from promissory.repository import member_table, note_table
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import run_adapter
 from sataad_adapter.settings import SetadSettings
 from tools.env.python_process import PythonProcess
 
 DOWN = (Instance.PROMISSORY_DOWN, Instance.JUDICIARY_DOWN)
+TABLES: Mapping[str, Table] = {"notes": note_table, "agencies": member_table, "cases": case_table}
 _OFFSET_SECONDS, _FOLLOW_SECONDS = 0.1, 0.5
 
 
@@ -97,8 +101,9 @@ def _main(folder: Path, members: Mapping[Instance, ServingSettings], ready_file:
             if member in DOWN and isinstance(settings, StoreSettings):
                 _remove_store(settings.store)
         _start(_follow_denied_file, folder, next(iter(members.values())).access)
-        if isinstance(ministry := members.get(Instance.PROMISSORY), PromissorySettings):
-            _start(_follow_endorsed_file, folder, ministry)
+        for main in (Instance.PROMISSORY, Instance.JUDICIARY):
+            if isinstance(loaded := members.get(main), StoreSettings):
+                _start(_follow_changes, folder, loaded)
         write_atomic(ready_file, json.dumps({member: server.port for member, server in servers.items()}))
         wait_for_signal(Signals(signal.SIGTERM, signal.SIGINT))
 
@@ -142,20 +147,46 @@ def _follow_denied_file(folder: Path, table: Path) -> None:
             before = write_access(folder, table)
 
 
-def _follow_endorsed_file(folder: Path, ministry: PromissorySettings) -> None:
-    """Give each note that the steering file names its holder after the endorsement."""
-    with (folder / "data" / "endorsements.csv").open(encoding="utf-8", newline="") as file:
-        waiting = {row["serial"]: row for row in csv.DictReader(file)}
-    while waiting:
+def _follow_changes(folder: Path, settings: StoreSettings) -> None:
+    """Make each change of the steering file that concerns this service."""
+    done = 0
+    while True:
         time.sleep(_FOLLOW_SECONDS)
-        for serial in waiting.keys() & (folder / "steering" / "endorsed").read_text("ascii").split():
-            _endorse(ministry, waiting.pop(serial))
+        lines = (folder / "steering" / "changes").read_text("utf-8").splitlines()
+        for line in lines[done:]:
+            change = json.loads(line)
+            if TABLES[change["data"]] in _tables(settings):
+                _change(settings, **change)
+        done = len(lines)
 
 
-def _endorse(ministry: PromissorySettings, row: Mapping[str, str]) -> None:
-    holder = {name: value for name, value in row.items() if name.startswith("holder_")}
-    with closing(Store(ministry.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
-        connection.execute(update(note_table).where(note_table.c.serial == row["serial"]).values(holder))
+def _tables(settings: StoreSettings) -> tuple[Table, ...]:
+    """The tables of a service that changes concern."""
+    return (case_table,) if isinstance(settings, JudiciarySettings) else (note_table, member_table)
+
+
+def _change(settings: StoreSettings, data: str, key: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Replace the rows with *key* by *rows*."""
+    table = TABLES[data]
+    with closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        number = connection.scalar(select(func.max(table.c.load_number)))
+        connection.execute(delete(table).where(table.c[KEYS[data]] == key))
+        for row in rows:
+            connection.execute(insert(table).values({**_stored(table, row), "load_number": number}))
+
+
+def _stored(table: Table, row: Mapping[str, str]) -> dict[str, object]:
+    """Return the values of a row of the fixtures as the table stores them."""
+    values: dict[str, object] = {}
+    for column in table.columns:
+        value = row.get(column.name, "")
+        if value == "" and column.nullable:
+            values[column.name] = None
+        elif isinstance(column.type, Date):
+            values[column.name] = date.fromisoformat(value)
+        else:
+            values[column.name] = int(value) if isinstance(column.type, Integer) and value else value
+    return values
 
 
 def _remove_store(store: str) -> None:

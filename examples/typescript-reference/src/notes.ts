@@ -25,7 +25,7 @@ export function notes(store: Store): Service {
   }
 
   function parties({ request, caller }: Inquiry): Answer {
-    if (!store.agencies.has(request.executive_agency_id!)) throw new Refused("AGENCY_NOT_MEMBER");
+    if (!store.isMember(request.executive_agency_id!)) throw new Refused("AGENCY_NOT_MEMBER");
     const note = store.note(request.serial!);
     const at = note && confirmed.get(key(caller, facts(note)));
     const window = 1000 * store.fixtures.manifest.window_seconds;

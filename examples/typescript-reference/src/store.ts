@@ -3,20 +3,35 @@
 import type { Fixtures, Row } from "./fixtures.js";
 import { Refused } from "./refusal.js";
 
+/** The column by which a change names the rows of each file. */
+const KEYS: Record<string, string> = { notes: "serial", agencies: "agency_id", cases: "case_number" };
+
 export type State = "" | "empty" | "down";
 
 export class Store {
-  readonly agencies: Set<string>;
-  readonly cases: Row[];
-  private readonly notes: Map<string, Row>;
-  private readonly endorsements: Map<string, Row>;
+  private readonly loaded = new Map<string, Row[]>();
 
   constructor(readonly fixtures: Fixtures, private readonly state: State) {
-    const rows = (name: string): Row[] => (state === "empty" ? [] : fixtures.rows(name));
-    this.notes = new Map(rows("notes").map((row) => [row.serial!, row]));
-    this.endorsements = new Map(rows("endorsements").map((row) => [row.serial!, row]));
-    this.agencies = new Set(rows("agencies").map((row) => row.agency_id!));
-    this.cases = rows("cases");
+    for (const name of Object.keys(KEYS)) this.loaded.set(name, state === "" ? fixtures.rows(name) : []);
+  }
+
+  /** Returns the rows of a file as they are now, after the changes in the steering file. */
+  private rows(name: string): Row[] {
+    const key = KEYS[name]!;
+    let rows = this.loaded.get(name)!;
+    for (const line of this.state === "" ? this.fixtures.steered("changes") : []) {
+      const change = JSON.parse(line) as { data: string; key: string; rows: Row[] };
+      if (change.data === name) rows = [...rows.filter((row) => row[key] !== change.key), ...change.rows];
+    }
+    return rows;
+  }
+
+  get cases(): Row[] {
+    return this.rows("cases");
+  }
+
+  isMember(agency: string): boolean {
+    return this.rows("agencies").some((row) => row.agency_id === agency);
   }
 
   get isAvailable(): boolean {
@@ -28,8 +43,7 @@ export class Store {
   }
 
   note(serial: string): Row | undefined {
-    const endorsed = this.fixtures.steered("endorsed").includes(serial) ? this.endorsements.get(serial) : undefined;
-    return endorsed ?? this.notes.get(serial);
+    return this.rows("notes").find((row) => row.serial === serial);
   }
 
   /** Returns the declared coverage, if there is one. */

@@ -28,7 +28,7 @@ def reset_steering(folder: Path) -> None:
     origin = datetime.fromisoformat(json.loads((folder / "manifest.json").read_text("utf-8"))["origin"])
     offset = round((origin - datetime.now(UTC)).total_seconds())
     (folder / "steering" / "offset").write_text(f"{offset}\n", "ascii")
-    for name in ("denied", "endorsed"):
+    for name in ("denied", "changes"):
         (folder / "steering" / name).write_text("", "ascii")
 
 

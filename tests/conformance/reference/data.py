@@ -32,6 +32,7 @@ class Note:
 class CaseRow:
     """One party of a court case, or a case without a known party."""
 
+    case_number: str
     kind: str
     filed_on: date
     registered_at: datetime
@@ -55,7 +56,6 @@ class Fixtures:
     """All fixtures of a service."""
 
     notes: dict[str, Note]
-    endorsements: dict[str, Note]
     agencies: frozenset[str]
     cases: tuple[CaseRow, ...]
     coverage: Coverage
@@ -73,10 +73,9 @@ class Fixtures:
             return list(json.loads((folder / "data" / f"{name}.json").read_text("utf-8")))
 
         return cls(
-            notes={row["serial"]: _note(row) for row in rows("notes")},
-            endorsements={row["serial"]: _note(row) for row in rows("endorsements")},
+            notes={row["serial"]: to_note(row) for row in rows("notes")},
             agencies=frozenset(row["agency_id"] for row in rows("agencies")),
-            cases=tuple(_case(row) for row in rows("cases")),
+            cases=tuple(to_case(row) for row in rows("cases")),
             coverage=Coverage(date.fromisoformat(manifest["since"]), datetime.fromisoformat(manifest["as_of"])),
             max_staleness=timedelta(seconds=manifest["max_staleness_seconds"]),
             window=timedelta(seconds=manifest["window_seconds"]),
@@ -85,14 +84,17 @@ class Fixtures:
         )
 
 
-def _note(row: dict[str, str]) -> Note:
+def to_note(row: dict[str, str]) -> Note:
+    """Return the note in a row of `notes`."""
     numbers = ("amount_rials", "remaining_rials")
     words = {name: row[name] for name in Note.__annotations__ if name not in numbers}
     return Note(**words, amount_rials=int(row["amount_rials"]), remaining_rials=int(row["remaining_rials"]))
 
 
-def _case(row: dict[str, str]) -> CaseRow:
+def to_case(row: dict[str, str]) -> CaseRow:
+    """Return the party of a case in a row of `cases`."""
     return CaseRow(
+        case_number=row["case_number"],
         kind=row["kind"],
         filed_on=date.fromisoformat(row["filed_on"]),
         registered_at=datetime.fromisoformat(row["registered_at"]),

@@ -148,7 +148,7 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     (named,) = organization.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_IDENTIFIER)
     origin = f"estelam/{service}/{named.value!s}"
     ledger = Ledger(origin, folder / "pki" / f"{service}-receipts.key", clock, down=state == "down")
-    store = Store.of(fixtures, folder / "steering" / "endorsed", loaded=state != "empty")
+    store = Store.of(fixtures, folder / "steering" / "changes", loaded=state != "empty")
     questions = Notes(store, ledger, clock) if service == "promissory" else Cases(store, ledger, clock)
 
     async def healthy() -> bool:
