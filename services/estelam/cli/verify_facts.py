@@ -80,8 +80,8 @@ def _compare(
         if total % loads.DIGESTS != expected.digest:
             raise LedgerCorruptError(
                 f"the {count:,} stored rows of the feed {name} are not those that it delivered up to load "
-                f"{expected.load}: a row was changed, added or removed by something else than a load. Restore the "
-                "facts, or load the feed's newest file again as a whole, and list the answers in between: recall"
+                f"{expected.load}: a row was changed, added or removed by something else than a load. Load the feed's "
+                "next whole file and run recall, which lists the answers that were wrong; or restore the facts"
             )
         yield name, expected.load, count, True
 
