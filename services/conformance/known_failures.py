@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.date_fields import Day
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, named_error
 from estelam.core.model_files import fault_message, read_text
 
 
@@ -59,13 +59,14 @@ def read(path: Path) -> Mapping[str, KnownFailure]:
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        # Every value stays text: YAML would read a Jalali date as a day of the Gregorian calendar.
-        entries = yaml.load(read_text(path, KnownFailuresError), Loader=yaml.BaseLoader)  # noqa: S506 - text only
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}:" if mark else ""
-        raise KnownFailuresError(f"{path}:{where} not YAML") from None
+    with named_error(KnownFailuresError, f"{path}: not YAML"):
+        try:
+            # Every value stays text: YAML would read a Jalali date as a day of the Gregorian calendar.
+            entries = yaml.load(read_text(path, KnownFailuresError), Loader=yaml.BaseLoader)  # noqa: S506 - text only
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}:" if mark else ""
+            raise KnownFailuresError(f"{path}:{where} not YAML") from None
     if entries is None:
         return []
     if not isinstance(entries, list):

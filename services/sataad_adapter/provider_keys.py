@@ -8,7 +8,6 @@ import structlog
 from estelam.core.clock import Clock
 from estelam.core.exceptions import describe_error
 from estelam.core.keys import VerifyingKey, verifying_keys
-from estelam.core.pem import KeyFileError
 from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
@@ -27,6 +26,7 @@ class ProviderKeys(Mapping[str, VerifyingKey]):
         self._reloader = FileReloader(
             lambda: files,
             lambda: verifying_keys(certificates, retired_keys),
+            failed=_log_unreadable,
             interval_seconds=1.0,
             monotonic=clock.monotonic,
         )
@@ -42,8 +42,9 @@ class ProviderKeys(Mapping[str, VerifyingKey]):
         return len(self._current())
 
     def _current(self) -> Mapping[str, VerifyingKey]:
-        try:
-            self._reloader.refresh()
-        except (OSError, KeyFileError) as error:
-            log.error("provider_keys.unreadable", error=type(error).__name__, problem=describe_error(error))
+        self._reloader.refresh()
         return self._reloader.value
+
+
+def _log_unreadable(error: Exception) -> None:
+    log.error("provider_keys.unreadable", error=type(error).__name__, problem=describe_error(error))

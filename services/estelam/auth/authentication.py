@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from estelam.auth.certificate import ClientCertificate
 from estelam.auth.revocation import Revocation
@@ -109,5 +108,5 @@ def _public_key(pem: bytes) -> str:
     """Return the SHA-256 of the public key of a certificate; an empty text if it has none that can be read."""
     try:
         return key_fingerprint(x509.load_pem_x509_certificate(pem).public_key())
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 - the errors of a damaged certificate are of many classes
         return ""

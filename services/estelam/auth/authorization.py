@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from estelam.auth.certificate import ClientCertificate
-from estelam.auth.grants import AccessConfigError, AccessTable, Grant
+from estelam.auth.grants import AccessTable, Grant
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
 from estelam.core.model import Caller, Method
@@ -64,7 +64,9 @@ class Authorizer:
         self._source = source
         self._clock = clock
         self._day = Day.containing(clock.micros())
-        self._reloader = FileReloader(source.files, self._load, interval_seconds=1.0, monotonic=clock.monotonic)
+        self._reloader = FileReloader(
+            source.files, self._load, failed=_log_unreadable, interval_seconds=1.0, monotonic=clock.monotonic
+        )
         self._reloader.refresh()
 
     def authorize(self, caller: Caller, method: Method) -> Grant:
@@ -91,11 +93,7 @@ class Authorizer:
 
     def refresh(self) -> None:
         """Reload the table if its source has changed; checks at most once a second."""
-        try:
-            self._reloader.refresh()
-        except (OSError, AccessConfigError) as error:
-            # The last valid table stays in force: a typing error must not grant or revoke everything.
-            log.error("access.unreadable", error=type(error).__name__)
+        self._reloader.refresh()
 
     def _load(self) -> _Table:
         table = self._source.load()
@@ -105,3 +103,8 @@ class Authorizer:
             grants[key] = (*grants.get(key, ()), grant)
         log.info("access.loaded", grants=len(table.grant), denials=len(table.deny))
         return _Table(grants, frozenset(denial.name for denial in table.deny))
+
+
+def _log_unreadable(error: Exception) -> None:
+    # The last valid table stays in force: a typing error must not grant or revoke everything.
+    log.error("access.unreadable", error=type(error).__name__)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from estelam.auth.revocation import read_lists
 from estelam.core.clock import to_micros
-from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.exceptions import UserFacingError, describe_error, named_error
 from estelam.core.key_types import key_type
 from estelam.core.keys import SigningKey, key_fingerprint, verifying_keys
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls, read_key_pair
@@ -80,8 +80,9 @@ def inventory(settings: SettingsSection, now: datetime, days: int) -> Iterator[I
 def file_inventory(file: Path, now: datetime, days: int) -> Iterator[Item]:
     """Yield the certificates or revocation lists of *file*, with what is wrong with their dates or *file*."""
     try:
-        is_list = b"X509 CRL" in file.read_bytes()
-        found = list(_lists(LIST, file) if is_list else _certificates("file", file))
+        with named_error(KeyFileError, f"{file}: is damaged, or of an unknown kind"):
+            is_list = b"X509 CRL" in file.read_bytes()
+            found = list(_lists(LIST, file) if is_list else _certificates("file", file))
     except (OSError, UserFacingError) as error:
         found = [Item("file", file, problem=describe_error(error))]
     yield from (_dated(item, now, now + timedelta(days=days)) for item in found)
@@ -132,7 +133,8 @@ def _inspect(
     found: list[Item] = []
     for file in files:
         try:
-            found += _lists(use, file) if use == LIST else _certificates(use, file)
+            with named_error(KeyFileError, f"{file}: is damaged, or of an unknown kind"):
+                found += _lists(use, file) if use == LIST else _certificates(use, file)
         except (OSError, UserFacingError) as error:
             found.append(Item(use, file, problem=describe_error(error)))
     if not any(item.problem for item in found):

@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import describe_error
+from estelam.core.exceptions import describe_error, named_error
 from estelam.core.keys import key_fingerprint
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls
 from estelam.core.reload import FileReloader
@@ -57,7 +57,9 @@ class Revocation:
         self._authorities = authorities
         self._clock = clock
         files = (*lists, authorities)
-        self._reloader = FileReloader(lambda: files, self._load, interval_seconds=1.0, monotonic=clock.monotonic)
+        self._reloader = FileReloader(
+            lambda: files, self._load, failed=_log_unreadable, interval_seconds=1.0, monotonic=clock.monotonic
+        )
         if lists:
             self._reloader.refresh()
 
@@ -80,11 +82,7 @@ class Revocation:
         return min(one.next_update_micros for one in self._reloader.value.values()) / 1e6
 
     def _current(self) -> Mapping[str, IssuerList]:
-        try:
-            self._reloader.refresh()
-        except (OSError, KeyFileError) as error:
-            # The lists in force stay so: a wrong file must neither open nor close. They run out by themselves.
-            log.error("revocation.unreadable", error=type(error).__name__, problem=describe_error(error))
+        self._reloader.refresh()
         return self._reloader.value
 
     def _load(self) -> Mapping[str, IssuerList]:
@@ -98,6 +96,11 @@ class Revocation:
         return lists
 
 
+def _log_unreadable(error: Exception) -> None:
+    # The lists in force stay so: a wrong file must neither open nor close. They run out by themselves.
+    log.error("revocation.unreadable", error=type(error).__name__, problem=describe_error(error))
+
+
 def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -> dict[str, IssuerList]:
     """Return the newest list of each authority by the fingerprint of its key.
 
@@ -108,8 +111,9 @@ def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -
     lists: dict[str, IssuerList] = {}
     for path in files:
         for crl in read_crls(path):
-            issuer = key_fingerprint(_issuer(path, crl, authorities).public_key())
-            found = _issuer_list(path, crl)
+            with named_error(KeyFileError, f"{path}: is damaged; fetch the file again"):
+                issuer = key_fingerprint(_issuer(path, crl, authorities).public_key())
+                found = _issuer_list(path, crl)
             if issuer not in lists or found.this_update_micros > lists[issuer].this_update_micros:
                 lists[issuer] = found
     return lists

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store
 
 from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.key_types import works_with_tls
-from estelam.core.pem import KeyFileError, read_certificates
+from estelam.core.pem import read_certificates
 from estelam.core.reload import FileReloader
 
 log = structlog.get_logger()
@@ -41,7 +40,7 @@ class ClientTrust:
         self._authorities = authorities
         self._clock = clock
         self._reloader = FileReloader(
-            lambda: (authorities,), self._load, interval_seconds=1.0, monotonic=clock.monotonic
+            lambda: (authorities,), self._load, failed=_log_unreadable, interval_seconds=1.0, monotonic=clock.monotonic
         )
         self._reloader.refresh()
 
@@ -54,14 +53,15 @@ class ClientTrust:
         Raises:
             Refusal: CERTIFICATE_UNUSABLE, or CERTIFICATE_EXPIRED if its own period does not include the present.
         """
-        try:
-            self._reloader.refresh()
-        except (OSError, KeyFileError) as error:
-            log.warning("ca_certificates.unreadable", error=type(error).__name__)
+        self._reloader.refresh()
         return self._reloader.value(pem)
 
     def _load(self) -> Callable[[bytes], ClientCertificate]:
         return _remembered(verifier(read_certificates(self._authorities), self._clock), self._clock)
+
+
+def _log_unreadable(error: Exception) -> None:
+    log.warning("ca_certificates.unreadable", error=type(error).__name__)
 
 
 def _remembered(verify: Callable[[bytes], ClientCertificate], clock: Clock) -> Callable[[bytes], ClientCertificate]:
@@ -110,13 +110,15 @@ def _verify(anchors: Store, between: Sequence[x509.Certificate], clock: Clock, p
         if not works_with_tls(leaf):
             raise Refusal(Reason.CERTIFICATE_UNUSABLE)
         return ClientCertificate.of_chain(policy.build_client_verifier().verify(leaf, list(between)).chain)
-    except (ValueError, UnsupportedAlgorithm, VerificationError):
+    except Refusal:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a caller's certificate makes the parser raise, it can't be used
         raise Refusal(Reason.CERTIFICATE_UNUSABLE) from None
 
 
 def _is_issued_by_any(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> bool:
     for authority in authorities:
-        with contextlib.suppress(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        with contextlib.suppress(Exception):  # a key or a signature of whatever kind: it is not the issuer's
             certificate.verify_directly_issued_by(authority)
             return True
     return False

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from estelam.auth.grants import AccessConfigError
 from estelam.catalogue.model import FILES, Catalogue
 from estelam.catalogue.validate import violations
+from estelam.core.exceptions import named_error
 from estelam.core.model_files import fault_message
 
 MAX_FILE_BYTES = 1 << 20
@@ -57,12 +58,13 @@ def read_catalogue(folder: Path) -> Catalogue:
         file.require_only(name)
     issues = [issue for file in files.values() for issue in file.issues]
     if not issues:
-        try:
-            catalogue = Catalogue.model_validate({name: file.content[name] for name, file in files.items()})
-        except ValidationError as error:
-            issues = [_issue(files, found["loc"], fault_message(found)) for found in error.errors()]
-        else:
-            issues = [_issue(files, found.location, found.message) for found in violations(catalogue)]
+        with named_error(AccessConfigError, f"{folder}: a value in it is out of range"):
+            try:
+                catalogue = Catalogue.model_validate({name: file.content[name] for name, file in files.items()})
+            except ValidationError as error:
+                issues = [_issue(files, found["loc"], fault_message(found)) for found in error.errors()]
+            else:
+                issues = [_issue(files, found.location, found.message) for found in violations(catalogue)]
     if issues:
         raise CatalogueError(folder, issues)
     return catalogue
@@ -94,6 +96,9 @@ class _YamlFile:
         except _UnreadableError as error:
             self.issues.append(ConfigIssue(self.path.name, error.line, "", str(error)))
             return
+        except Exception:  # noqa: BLE001 - whatever the content makes the parser raise, as at deep nesting
+            self.issues.append(ConfigIssue(self.path.name, 1, "", "is not YAML"))
+            return
         if isinstance(content, dict):
             self.content = content
         else:
@@ -123,8 +128,6 @@ class _YamlFile:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise _UnreadableError(f"is not YAML: {error.problem}", line) from None
-        except (yaml.YAMLError, RecursionError):
-            raise _UnreadableError("is not YAML") from None
         if node is None:
             raise _UnreadableError("is empty")
         return node

@@ -59,10 +59,15 @@ def check_url(text: str) -> str:
     Raises:
         ValueError: it is not; the text says why.
     """
-    address = urlsplit(text)
+    form = "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH"
+    try:
+        address = urlsplit(text)
+    except ValueError:
+        raise ValueError(form) from None
     if address.scheme not in _DEFAULT_PORTS or "@" in address.netloc or " " in text:
-        raise ValueError("must be http://HOST:PORT/PATH or https://HOST:PORT/PATH")
-    check_target(address.netloc if address.port is not None else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
+        raise ValueError(form)
+    has_port = re.search(r":[^\]]*$", address.netloc)
+    check_target(address.netloc if has_port else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
     return text
 
 

@@ -1,5 +1,8 @@
 """Errors for the operator of a command or a service. For those that a caller receives see `estelam.core.errors`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserFacingError(Exception):
     """A file, a setting or a store can't be used, or a command can't be carried out.
@@ -17,6 +20,24 @@ class UsageError(UserFacingError):
 
 class ServerError(UserFacingError):
     """The server can't start."""
+
+
+@contextmanager
+def named_error(error: type[UserFacingError], text: str) -> Iterator[None]:
+    """Raise *error* with *text* for whatever the content of a file makes its parser raise.
+
+    Parsers document few of the errors that they raise for a damaged file: numbers of too many digits, nesting too deep,
+    texts that are not UTF-8, versions that do not exist. Whoever reads a file must name one error for all of them.
+
+    Raises:
+        error: The block raised another error than UserFacingError and OSError.
+    """
+    try:
+        yield
+    except (UserFacingError, OSError):
+        raise
+    except Exception as fault:
+        raise error(text) from fault
 
 
 def describe_error(error: Exception) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from estelam.core.exceptions import named_error
 from estelam.core.files import PRIVATE_FILE, write_atomic
 from estelam.core.pem import KeyFileError
 
@@ -39,10 +40,8 @@ def read(path: Path) -> list[KeyLine]:
         KeyFileError: a line is malformed, or an id occurs twice.
         OSError: the file can't be read.
     """
-    try:
+    with named_error(KeyFileError, f"{path}: each line must be a key id and 64 hexadecimal digits"):
         lines = [_parse(line) for line in path.read_text("ascii").splitlines() if line.strip()]
-    except (UnicodeDecodeError, ValueError) as error:
-        raise KeyFileError(f"{path}: each line must be a key id and 64 hexadecimal digits") from error
     if len({line.key_id for line in lines}) != len(lines):
         raise KeyFileError(f"{path}: a key id occurs twice")
     return lines

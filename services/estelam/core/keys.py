@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from estelam.core import keyring_file
+from estelam.core.exceptions import named_error
 from estelam.core.model import Subject
 from estelam.core.model_files import MAX_FILE_BYTES, repeated_keys, validation_summary
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_private_key
@@ -83,14 +84,15 @@ class RetirementList(BaseModel):
             KeyFileError: The file is no such list, or names a key twice.
             OSError: The file can't be read.
         """
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES)
-        try:
-            found = cls.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
-        except ValidationError as error:
-            raise KeyFileError(f"{path}: {validation_summary(error)}") from None
-        if repeated := repeated_keys(content):
-            raise KeyFileError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+        with named_error(KeyFileError, f"{path}: is no list of retired keys"):
+            with path.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES)
+            try:
+                found = cls.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+            except ValidationError as error:
+                raise KeyFileError(f"{path}: {validation_summary(error)}") from None
+            if repeated := repeated_keys(content):
+                raise KeyFileError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
         if b"\\" in content:
             raise KeyFileError(f"{path}: has an escape (\\); write each letter as it is")
         keys = [retirement.key for retirement in found.retired]

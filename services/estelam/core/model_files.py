@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, named_error
 
 MAX_FILE_BYTES = 1 << 20
 UNKNOWN_KEY = "unknown key"
@@ -53,10 +53,11 @@ def load_model(path: Path, kind: type[M], error: type[UserFacingError], *, max_b
         error: The file can't be read, is not TOML in UTF-8, is larger than *max_bytes*, or breaks the model's rules.
     """
     content = load_toml(path, error, max_bytes=max_bytes)
-    try:
-        return kind.model_validate(content)
-    except ValidationError as invalid:
-        raise error(f"{path}: {validation_summary(invalid)}") from None
+    with named_error(error, f"{path}: a value in it is out of range"):
+        try:
+            return kind.model_validate(content)
+        except ValidationError as invalid:
+            raise error(f"{path}: {validation_summary(invalid)}") from None
 
 
 def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def load_toml(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
         raise error(f"{path}: not TOML: {fault}{hint}") from None
     except RecursionError:
         raise error(f"{path}: not TOML: nested too deeply") from None
+    except ValueError:  # Python's limit on the digits of a number is no error of TOML
+        raise error(f"{path}: not TOML: a number has too many digits") from None
 
 
 def _is_of_date(text: str, fault: str) -> bool:
@@ -111,6 +114,8 @@ def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
         raise error(f"{path}: can't be read: {fault.strerror}") from None
     except UnicodeDecodeError:
         raise error(f"{path}: not UTF-8") from None
+    except ValueError:
+        raise error(f"{path}: can't be read: no file has such a name") from None
 
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:

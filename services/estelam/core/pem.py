@@ -4,18 +4,19 @@ Every certificate of a file is returned, never the first alone: during a rotatio
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 from cryptography.x509.oid import NameOID
 
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, named_error
 from estelam.core.key_types import key_type, works_with_tls
 
 MAX_FILE_BYTES = 1 << 20
@@ -29,9 +30,13 @@ _CERTIFICATE_BLOCK = re.compile(
     re.MULTILINE,
 )
 """A certificate, on lines of its own; what stands before, between and after is passed over."""
+_CERTIFICATE_PARTS = "subject", "issuer", "extensions", "not_valid_before_utc", "not_valid_after_utc"
+_CRL_PARTS = "issuer", "extensions", "last_update_utc", "next_update_utc"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = b"\xff\xfe", b"\xfe\xff"
-_UNREADABLE = ValueError, TypeError, UnsupportedAlgorithm
+
+
+P = TypeVar("P", x509.Certificate, x509.CertificateRevocationList)
 
 
 class KeyFileError(UserFacingError):
@@ -140,10 +145,9 @@ def read_crls(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     """
     content = _read(path, MAX_CRL_BYTES)
     count, blocks = _LABELS.findall(content).count(b"X509 CRL"), _CRL_BLOCK.findall(content)
-    try:
-        found = tuple(map(x509.load_pem_x509_crl, blocks)) if count else (x509.load_der_x509_crl(content),)
-    except _UNREADABLE:
-        found = ()
+    found = _parsed(x509.load_pem_x509_crl, _CRL_PARTS, blocks)
+    if not count:
+        found = _parsed(x509.load_der_x509_crl, _CRL_PARTS, [content])
     if not count and not found:
         raise KeyFileError(f"{path}: {_found(content, path)}, not a certificate revocation list")
     if len(found) != max(count, 1):
@@ -159,14 +163,22 @@ def _read(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     return content
 
 
+def _parsed(parse: Callable[[bytes], P], parts: Sequence[str], blocks: Sequence[bytes]) -> tuple[P, ...]:
+    """Return what *parse* makes of *blocks*; nothing if one is damaged, also in those *parts* that are parsed later."""
+    try:
+        found = tuple(map(parse, blocks))
+        for one, part in product(found, parts):
+            getattr(one, part)
+    except Exception:  # noqa: BLE001 - the errors that a damaged block raises are of many classes, few of them documented
+        return ()
+    return found
+
+
 def _parse_certificates(path: Path, content: bytes) -> tuple[x509.Certificate, ...]:
     blocks, count = _CERTIFICATE_BLOCK.findall(content), content.count(_CERTIFICATE_BEGIN)
     if count == 0 or (len(blocks) != count and content.startswith(_UTF8_BOM)):
         raise KeyFileError(f"{path}: {_found(content, path)}, not a certificate in PEM form")
-    try:
-        found = tuple(map(x509.load_pem_x509_certificate, blocks))
-    except _UNREADABLE:
-        found = ()
+    found = _parsed(x509.load_pem_x509_certificate, _CERTIFICATE_PARTS, blocks)
     # A block without its end, as in a file half written, would be left out without an error.
     if len(found) != count:
         raise KeyFileError(
@@ -182,10 +194,8 @@ def _parse_private_key(path: Path, content: bytes) -> PrivateKeyTypes:
         raise KeyFileError(f"{path}: {_found(content, path)}, not a private key in PEM form without a passphrase")
     if len(labels) > 1:
         raise KeyFileError(f"{path}: holds {len(labels)} private keys; keep the one of the certificate")
-    try:
+    with named_error(KeyFileError, f"{path}: the private key in it is damaged, or of an unknown kind"):
         return load_pem_private_key(content, password=None)
-    except _UNREADABLE:
-        raise KeyFileError(f"{path}: the private key in it is damaged, or of an unknown kind") from None
 
 
 def _found(content: bytes, path: Path) -> str:
@@ -224,7 +234,7 @@ def _found_in_der(content: bytes, path: Path) -> str:
             parse(content)
         except TypeError:  # a key with a passphrase
             return f"is a key in DER form with a passphrase (convert it: openssl pkey -inform DER -in {path} -out NEW)"
-        except _UNREADABLE:
+        except Exception:  # noqa: BLE001, S112 - whatever it raises, the content is of another form
             continue
         return f"is {what} in DER form (convert it: openssl {command} -inform DER -in {path} -out NEW)"
     # A PFX begins with its version, which is 3 (RFC 7292); whether the rest can be read depends on its passphrase.

@@ -32,11 +32,13 @@ class FileReloader(Generic[T]):
     """A value loaded from files, and loaded again when one of them changes.
 
     The files are compared by their stamps, which are taken before the value is loaded: a change during a load is found
-    by the next check. A load that fails leaves the last value in place, and the next check loads again.
+    by the next check. A load that fails, whatever the error, leaves the last value in place, and the next check loads
+    again: no content of a file may fail the inquiries of a running service.
 
     Args:
         files: Returns the files that the value depends on.
         load: Reads the files and returns the value.
+        failed: Logs the error of a load that leaves the last value in place.
         interval_seconds: The least time between two checks.
         monotonic: The clock of the interval, in seconds.
         initial: A value to begin with where the files are missing. Without it the first check loads the value.
@@ -49,6 +51,7 @@ class FileReloader(Generic[T]):
         files: Callable[[], Iterable[Path]],
         load: Callable[[], T],
         *,
+        failed: Callable[[Exception], None],
         interval_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
         initial: T | None = None,
@@ -56,6 +59,7 @@ class FileReloader(Generic[T]):
     ) -> None:
         self._files = files
         self._load = load
+        self._failed = failed
         self._interval_seconds = interval_seconds
         self._monotonic = monotonic
         self._still_seconds = still_seconds
@@ -87,13 +91,19 @@ class FileReloader(Generic[T]):
         right after it is found by the next check. Several threads may call it; one of them loads.
 
         Raises:
-            OSError: the status of a file can't be read. The last value stays.
-            Exception: whatever the load function raises. The last value stays.
+            OSError: there is no value yet, and the status of a file can't be read.
+            Exception: there is no value yet, and the load function raised it.
         """
         if self._is_fresh():
             return False
         with self._lock:
-            return self._refresh()
+            try:
+                return self._refresh()
+            except Exception as error:
+                if self._value is None:
+                    raise
+                self._failed(error)
+                return False
 
     def _is_fresh(self) -> bool:
         return self._value is not None and self._monotonic() < self._next_check

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from estelam.core import addresses
-from estelam.core.exceptions import UsageError, UserFacingError
+from estelam.core.exceptions import UsageError, UserFacingError, named_error
 from estelam.core.model_files import UNKNOWN_KEY, faults, load_toml
 from estelam.core.names import did_you_mean
 from estelam.core.note_keys import KeyKind, NoteKey
@@ -251,10 +251,11 @@ def load_settings(kind: type[S], *, environ: Mapping[str, str] | None = None, **
     values |= {name: _parse_variable(kind, name, variable, environ[variable]) for name, variable in variables.items()}
     given = {name: value for name, value in overrides.items() if value is not None}
     origins = variables | {name: f"--{name.replace('_', '-')}" for name in given}
-    try:
-        found = kind.model_validate(values | given)
-    except ValidationError as invalid:
-        raise _settings_error(kind, invalid, origins, _source(environ), is_option=given.__contains__) from None
+    with named_error(SettingsError, f"{_source(environ)}: a value in it is out of range"):
+        try:
+            found = kind.model_validate(values | given)
+        except ValidationError as invalid:
+            raise _settings_error(kind, invalid, origins, _source(environ), is_option=given.__contains__) from None
     found._origins.update(origins)  # noqa: SLF001 - set here alone
     return found
 

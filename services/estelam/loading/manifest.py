@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from estelam.core import dates
 from estelam.core.clock import to_micros
-from estelam.core.exceptions import describe_error
+from estelam.core.exceptions import describe_error, named_error
 from estelam.core.files import open_regular
 from estelam.core.keys import verifying_keys
 from estelam.core.model_files import repeated_keys
@@ -143,12 +143,13 @@ def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | 
         KeyFileError: the signer's certificate can't be used.
     """
     content = _read(path)
-    try:
-        manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
-    except ValidationError as error:
-        raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
-    if repeated := repeated_keys(content):
-        raise LoadError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+    with named_error(LoadError, f"{path}: is no manifest"):
+        try:
+            manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+        except ValidationError as error:
+            raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
+        if repeated := repeated_keys(content):
+            raise LoadError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
     if feed := signed_feed(signers, manifest.feed, taken_feed):
         _verify(path, content, feed, signers[feed], manifest.cut_at)
     return manifest

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from estelam.core.exceptions import named_error
 from estelam.loading.batch import Batch
 from estelam.loading.csv_reader import csv_batches, read_header
 from estelam.loading.errors import LoadError
@@ -70,18 +71,19 @@ def _kind(path: Path, kinds: Sequence[Feed]) -> Feed:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
-    try:
-        with open_source(path) as source, limited_memory() if source.is_parquet else nullcontext():
-            yield source
-    except MemoryError as error:
-        raise LoadError(
-            f"{path}: takes more than {MAX_BYTES >> 20:,} MiB of memory to be read; write row groups of fewer rows"
-        ) from error
-    except (OSError, pa.ArrowException) as error:
-        # Without an operating system error, the Parquet reader failed; its message may quote the file.
-        cause: str | None = getattr(error, "strerror", None)
-        reason = cause.lower() if cause else "is not a valid Parquet file"
-        raise LoadError(f"{path}: {reason}") from error
+    with named_error(LoadError, f"{path}: is damaged, or has a name in it that is not UTF-8"):
+        try:
+            with open_source(path) as source, limited_memory() if source.is_parquet else nullcontext():
+                yield source
+        except MemoryError as error:
+            raise LoadError(
+                f"{path}: takes more than {MAX_BYTES >> 20:,} MiB of memory to be read; write row groups of fewer rows"
+            ) from error
+        except (OSError, pa.ArrowException) as error:
+            # Without an operating system error, the Parquet reader failed; its message may quote the file.
+            cause: str | None = getattr(error, "strerror", None)
+            reason = cause.lower() if cause else "is not a valid Parquet file"
+            raise LoadError(f"{path}: {reason}") from error
 
 
 def add_lines(rejects: Iterable[Reject], batches: Iterable[Batch]) -> Iterator[Reject]:

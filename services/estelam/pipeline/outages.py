@@ -108,6 +108,7 @@ class OutageSchedule:
         self._reloader: FileReloader[Mapping[str, tuple[Span, ...]]] = FileReloader(
             self._files,
             self._load,
+            failed=_log_unreadable,
             interval_seconds=1.0,
             monotonic=clock.monotonic,
             initial={},
@@ -125,7 +126,7 @@ class OutageSchedule:
 
     def remaining_seconds(self, service: str) -> float | None:
         """Return the seconds until *service* is in operation, or None if it is. Adjacent outages count as one."""
-        self._refresh()
+        self._reloader.refresh()
         if not (spans := self._reloader.value.get(service)):
             return None
         now = end = self._clock.micros()
@@ -140,12 +141,6 @@ class OutageSchedule:
         edges = (edge for service in services for span in self._reloader.value.get(service, ()) for edge in span)
         return min((longest, *((edge - now) / 1e6 for edge in edges if edge > now)))
 
-    def _refresh(self) -> None:
-        try:
-            self._reloader.refresh()
-        except Exception as error:  # noqa: BLE001 - no content of the file may make an inquiry fail
-            log.error("outages.unreadable", error=type(error).__name__)
-
     def _files(self) -> Sequence[Path]:
         return [] if self._path is None else [self._path]
 
@@ -157,3 +152,7 @@ class OutageSchedule:
             spans[outage.service] = (*spans.get(outage.service, ()), span)
         log.info("outages.loaded", outages=len(table.outage))
         return spans
+
+
+def _log_unreadable(error: Exception) -> None:
+    log.error("outages.unreadable", error=type(error).__name__)

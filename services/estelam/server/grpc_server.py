@@ -88,7 +88,9 @@ class ReloadingCredentials:
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
         files = settings.private_key, settings.certificate, settings.ca_certificates
-        self._reloader = FileReloader(lambda: files, self._read, still_seconds=CREDENTIALS_STILL_SECONDS)
+        self._reloader = FileReloader(
+            lambda: files, self._read, failed=_log_unreadable, still_seconds=CREDENTIALS_STILL_SECONDS
+        )
         self._reloader.refresh()
         self.first = self._reloader.value
 
@@ -102,11 +104,7 @@ class ReloadingCredentials:
         GRPC 1.85 builds a new TLS context for every configuration it gets, concurrently with handshakes: with one
         configuration per handshake a server crashed within a few thousand connections.
         """
-        try:
-            if not self._reloader.refresh():
-                return None
-        except (OSError, KeyFileError) as error:
-            log.warning("certificate.unreadable", error=type(error).__name__)
+        if not self._reloader.refresh():
             return None
         log.info("certificate.reloaded")
         return self._reloader.value
@@ -119,6 +117,10 @@ class ReloadingCredentials:
         return grpc.ssl_server_certificate_configuration(
             [(pair.private_key_pem, pair.chain_pem)], root_certificates=trust
         )
+
+
+def _log_unreadable(error: Exception) -> None:
+    log.warning("certificate.unreadable", error=type(error).__name__)
 
 
 def _unknown_method(call: Call) -> None:

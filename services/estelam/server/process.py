@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from estelam.core.exceptions import UserFacingError, describe_error
+from estelam.core.exceptions import describe_error
 from estelam.core.files import write_atomic
 from estelam.server.signals import Signals
 from estelam.telemetry import logs
@@ -71,7 +71,7 @@ def _wait_for_restart(signals: Signals, load: Callable[[], L]) -> L | None:
     while not wait_for_signal(signals):
         try:
             return load()
-        except (UserFacingError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the settings hold must not end the service
             log.error("service.restart_failed", error=describe_error(error))
     return None
 

@@ -62,6 +62,10 @@ class _ClientCertificateProtocol(DeadlineProtocol):
         self.app_state = {**self.app_state, "certificate": _pem(certificate)}
 
 
+def _log_unreadable(error: Exception) -> None:
+    log.warning("certificate.unreadable", error=type(error).__name__)
+
+
 def _pem(der: bytes) -> bytes:
     return ssl.DER_cert_to_PEM_cert(der).encode("ascii")
 
@@ -72,7 +76,9 @@ class _ReloadingTls:
     def __init__(self, settings: SetadSettings) -> None:
         self._files = (settings.certificate, settings.private_key, settings.ca_certificates)
         try:
-            self._reloader = FileReloader(lambda: self._files, self._load, still_seconds=CREDENTIALS_STILL_SECONDS)
+            self._reloader = FileReloader(
+                lambda: self._files, self._load, failed=_log_unreadable, still_seconds=CREDENTIALS_STILL_SECONDS
+            )
             self._reloader.refresh()
             self.context = self._load()
         except (OSError, KeyFileError) as error:
@@ -83,11 +89,8 @@ class _ReloadingTls:
         """Reload the files when they have changed; keep the old context while they don't match each other."""
         while True:
             await asyncio.sleep(RELOAD_CHECK_SECONDS)
-            try:
-                if self._reloader.refresh():
-                    log.info("certificate.reloaded")
-            except (OSError, KeyFileError) as error:
-                log.warning("certificate.unreadable", error=type(error).__name__)
+            if self._reloader.refresh():
+                log.info("certificate.reloaded")
 
     def _use_current(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._reloader.value
