@@ -21,7 +21,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.ledger import basis, key_use, loads, search
+from estelam.ledger import basis, key_use, loads, lost_loads, search
 from estelam.ledger.changed_subjects import ChangedSubjects
 from estelam.ledger.loads import LoadNote
 from estelam.ledger.tables import PassOn, StoredEntry, annulments, index_key
@@ -125,10 +125,15 @@ def settled_snapshot(store: Store, settle_seconds: float) -> Iterator[Snapshot]:
 
     A service notes a load within a second. If none is running, the load stays unnoted: *settle_seconds* after it was
     first seen, answers that were under way are recorded, and all so far count as before the load.
+
+    Raises:
+        StoreError: the facts lack loads that the ledger notes, so that nothing can be compared with them.
     """
     seen: dict[int, float] = {}
     while True:
         with store.transaction() as connection:
+            if lost := lost_loads.lost_loads(connection):
+                raise StoreError(lost_loads.describe(lost))
             notes = list(loads.notes(connection, iter))  # `recall` verifies them
             newest, unnoted = (
                 _last(connection),

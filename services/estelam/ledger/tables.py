@@ -25,6 +25,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    bindparam,
     func,
     select,
 )
@@ -36,6 +37,7 @@ from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts import receipt
 from estelam.receipts.problems import END_OF_TIME
 from estelam.storage.base import LEDGER
+from estelam.storage.statements import Statement
 
 _METADATA = MetaData(schema=LEDGER)
 NOTICES = hashlib.sha256(b"estelam catalogue v1").digest()
@@ -278,6 +280,12 @@ PassOn = Callable[[Iterable[StoredEntry]], Iterator[StoredEntry]]
 """Passes on entries, or raises an error for one that is not to be believed (`estelam.ledger.verified_rows`)."""
 
 N = TypeVar("N")
+_NOTING = Statement(
+    select(*STORED_COLUMNS)
+    .join(fact_note_table, fact_note_table.c["index"] == entry_table.c["index"])
+    .where(fact_note_table.c.kind == bindparam("kind"))
+    .order_by(fact_note_table.c["index"])
+)
 
 
 def parsed_notice(stored: StoredEntry, parse: Callable[[StoredEntry, Any], N]) -> N:
@@ -311,9 +319,7 @@ def parsed_notes(
     Raises:
         LedgerCorruptError: an entry is not to be believed, or can't be read.
     """
-    note = fact_note_table.c
-    query = select(*STORED_COLUMNS).join(fact_note_table, note["index"] == entry_table.c["index"])
-    rows = connection.execute(query.where(note.kind == kind.value).order_by(note["index"]))
+    rows = _NOTING.rows(connection, kind=kind.value)
     for stored in verified(StoredEntry.parse(*row) for row in rows):
         yield parsed_notice(stored, parse)
 

@@ -21,7 +21,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
-from estelam.ledger import loads, recall_runs, search
+from estelam.ledger import loads, lost_loads, recall_runs, search
 from estelam.ledger.basis import Basis
 from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
@@ -116,6 +116,8 @@ class InquiryRecorder:
         self._last_sealed = last_sealed
         self._on_commit = on_commit
         self._commits = ProvenCommits(ledger.verify)
+        self._facts = lost_loads.FactsCheck()
+        self._lost: Sequence[lost_loads.NotedLoad] = ()  # as last logged
         # The commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: _Undecided | None = None
 
@@ -164,27 +166,44 @@ class InquiryRecorder:
     ) -> tuple[list[LookupResult | Refusal], Prepared]:
         results = self._look_up(connection, lambda: read_basis().coverage(self._feeds), inquiries)
         basis = read_basis()
+        lost = self._facts.lost(connection, basis)
+        if lost:
+            results = [inquiry.refusal or Refusal(Reason.DATA_STALE) for inquiry in inquiries]
         drafts = [
             EntryDraft(inquiry, result.outcome, result.reply)
             if isinstance(result, LookupResult)
             else EntryDraft(inquiry, result.reason)
             for inquiry, result in zip(inquiries, results, strict=True)
         ]
-        return results, self._ledger.prepare(basis, drafts, notes=loads.unnoted(connection, basis))
+        notes = [] if lost else loads.unnoted(connection, basis)
+        return results, self._ledger.prepare(basis, drafts, notes=notes)
 
     def note_facts(self) -> None:
-        """Note the loads and the runs of recall that the ledger has not noted."""
+        """Note the loads and the runs of recall that the ledger has not noted, unless the facts lack noted loads."""
         with self._store.transaction() as connection:
             self._ledger.check_continuity(connection)
             basis = self._ledger.start_basis(connection)()
-            noted_loads, noted_recalls = loads.unnoted(connection, basis), recall_runs.unnoted(connection)
+            lost = self._facts.lost(connection, basis)
+            noted_loads = [] if lost else loads.unnoted(connection, basis)
+            noted_recalls = recall_runs.unnoted(connection)
             if notes := [*noted_loads, *noted_recalls]:
                 self._ledger.append_at_once(connection, notes=notes)
+        self._log_lost(lost)
         if notes:
             newest = basis.newest_load
             log.info(
                 "facts.noted", loads=len(noted_loads), newest_load=newest and newest.number, recalls=len(noted_recalls)
             )
+
+    def _log_lost(self, lost: Sequence[lost_loads.NotedLoad]) -> None:
+        """Log, once for each change, what the facts lack of the loads that the ledger notes."""
+        if lost == self._lost:
+            return
+        self._lost = lost
+        if lost:
+            log.error("facts.outdated", error=lost_loads.describe(lost))
+        else:
+            log.info("facts.complete")
 
     def _look_up(
         self, connection: Connection, read_coverage: Callable[[], Coverage | None], inquiries: Sequence[Inquiry]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uuid_utils
 from sqlalchemy import Connection, delete, text
+from structlog.testing import capture_logs
 
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
@@ -30,6 +31,7 @@ from estelam.storage.facts import load_table, recall_run_table
 from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, LOOKUPS
+from judiciary.repository import case_table
 from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine, CommandResult
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
@@ -44,12 +46,17 @@ class Worker:
     """One of any number of processes that answer from one store."""
 
     def __init__(self, sandbox: Sandbox, *, keyring: HmacKeyring | None = None) -> None:
-        settings = sandbox.judiciary()
-        self.keys = verifying_keys(settings.signing_certificates)
-        self.keyring = keyring or HmacKeyring.load(settings.hmac_keyring)
-        self.store = Store(settings.store, ledger=AccessMode.WRITE)
+        self.settings = sandbox.judiciary()
+        self.keys = verifying_keys(self.settings.signing_certificates)
+        self.keyring = keyring or HmacKeyring.load(self.settings.hmac_keyring)
+        self.store = Store(self.settings.store, ledger=AccessMode.WRITE)
+        self.recorder = self.started()
+
+    def started(self) -> InquiryRecorder:
+        """The recorder as it is after a start."""
+        settings = self.settings
         signer = SigningKey.load(settings.signing_key, settings.signing_certificates)
-        self.recorder = InquiryRecorder(
+        return InquiryRecorder(
             store=self.store,
             ledger=LedgerWriter(settings.SECTION, keyring=self.keyring, signer=signer, clock=Clock()),
             keyring=self.keyring,
@@ -149,16 +156,62 @@ def test_note_states_the_load(workers: tuple[Worker, Worker]) -> None:
     assert {"rows", "whole", "coverage"} <= set(note.facts)
 
 
-def test_restored_facts_are_noted(workers: tuple[Worker, Worker], sandbox: Sandbox, tmp_path: Path) -> None:
-    """Where facts are restored from a backup, the older load is noted again before the next answer."""
+def forget_loads(sandbox: Sandbox, after: int) -> None:
+    """Put the facts back to what they were when load *after* was the newest."""
+    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
+        connection.execute(delete(load_table).where(load_table.c.number > after))
+        connection.execute(delete(case_table).where(case_table.c.load_number > after))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("answer", ["NO", "YES"])
+def test_restored_facts_answer_nothing(
+    workers: tuple[Worker, Worker],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    answer: str,
+    restarted: bool,  # noqa: FBT001
+) -> None:
+    """Facts put back to an earlier day give no answer, before or after a start, until all missing files are loaded."""
+    worker, _ = workers
+    files = [late(tmp_path, number, PERSON if answer == "YES" else "9990000050") for number in (1, 2)]
+    for file in files:
+        load_file(sandbox.judiciary(), CASES, file, parties=Parties.REPLACED)
+    worker.ask()
+    forget_loads(sandbox, 1)
+    if restarted:
+        worker.recorder = worker.started()
+    with capture_logs() as events:
+        refusals = [worker.attempt()]
+        worker.recorder.note_facts()
+        for file in files:
+            refusals.append(worker.attempt())
+            load_file(sandbox.judiciary(), CASES, file, parties=Parties.REPLACED)
+        worker.recorder.note_facts()
+    worker.ask()
+
+    assert [Reason.DATA_STALE] * 3 == [refusal.reason for refusal in refusals if isinstance(refusal, Refusal)]
+    assert ["load 1", "load 2", "load 3", answer, *["REFUSED"] * 3, answer] == worker.chain()
+    assert ["facts.outdated", "facts.complete"] == [event["event"] for event in events]
+    assert "cases from number 2" in events[0]["error"]
+
+
+def test_later_whole_file_completes_restored_facts(
+    workers: tuple[Worker, Worker], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A whole file that was cut later has all that the missing ones had; changes that were cut later have not."""
     worker, _ = workers
     load_file(sandbox.judiciary(), CASES, late(tmp_path, 1), parties=Parties.REPLACED)
     worker.ask()
-    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
-        connection.execute(delete(load_table).where(load_table.c.number == 2))
+    forget_loads(sandbox, 1)
+    load_file(sandbox.judiciary(), CASES, late(tmp_path, 2), parties=Parties.REPLACED)
+    changes = worker.attempt()
+    load_file(sandbox.judiciary(), CASES, late(tmp_path, 3), whole=True)
+    worker.ask()
     worker.ask()
 
-    assert ["load 1", "load 2", "NO", "load 1", "NO"] == worker.chain()
+    assert isinstance(changes, Refusal)
+    assert ["load 1", "load 2", "NO", "REFUSED", "load 2", "load 3", "NO", "NO"] == worker.chain()
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -168,15 +221,15 @@ def test_rebuilt_facts_are_noted(
     tmp_path: Path,
     restarted: bool,  # noqa: FBT001
 ) -> None:
-    """Where another file gets the number of a noted load, it is noted before the next answer, as those after it are."""
+    """Where a newer whole file gets the number of a noted load, it is noted before the next answer, and what follows."""
     worker, _ = workers
     for number in (1, 2):
         load_file(sandbox.judiciary(), CASES, late(tmp_path, number), parties=Parties.REPLACED)
     worker.ask()
-    with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
-        connection.execute(delete(load_table).where(load_table.c.number > 1))
+    forget_loads(sandbox, 1)
     for number in (3, 4):
-        load_file(sandbox.judiciary(), CASES, late(tmp_path, number, PERSON), parties=Parties.REPLACED)
+        file = late(tmp_path, number, PERSON)
+        load_file(sandbox.judiciary(), CASES, file, whole=number == 3, parties=Parties.REPLACED)
     before = recall(sandbox, "--json").json
     with closing((other := Worker(sandbox)).store):
         (other if restarted else worker).recorder.note_facts()
@@ -260,19 +313,23 @@ def test_each_recall_is_noted_once(recalled: Worker, workers: tuple[Worker, Work
     assert all(row["run_at"] <= row["noted_at"] for row in noted)
 
 
-def test_recall_after_restored_facts_is_noted(recalled: Worker, sandbox: Sandbox) -> None:
-    """Where facts are restored from a backup, noted runs stay noted, and the next run is noted too."""
+def test_recall_after_restored_facts_is_noted(recalled: Worker, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Restored facts are searched when the missing files are loaded: noted runs stay noted, and the next one is too."""
     for _ in range(2):
         recall(sandbox)
         recalled.recorder.note_facts()
     with closing(Store(sandbox.judiciary().store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
         _, (lost, *_) = connection.execute(recall_run_table.select().order_by("run_at_micros"))
-        connection.execute(delete(load_table).where(load_table.c.number == 2))
         connection.execute(delete(recall_run_table).where(recall_run_table.c.run_at_micros == lost))
+    forget_loads(sandbox, 1)
+    refused = recall(sandbox, since="0")
+    load_file(sandbox.judiciary(), CASES, tmp_path / "1.csv", parties=Parties.REPLACED)
     recall(sandbox, since="0")
     recalled.recorder.note_facts()
 
-    assert ["load 1", "NO", "load 2", "recall", "recall", "load 1", "recall"] == recalled.chain()
+    assert (21, "") == (refused.code, refused.out)
+    assert "load the missing files again (cases from number 2)" in refused.err
+    assert ["load 1", "NO", "load 2", "recall", "recall", "recall"] == recalled.chain()
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
