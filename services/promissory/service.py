@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from estelam.server.file_check import check_store_files
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import run_recording_service
 from promissory.methods import lookups
@@ -14,4 +15,9 @@ def main(load: Callable[[], PromissorySettings], port_file: Path | None = None) 
 
     Once the service listens, its port is written to *port_file*.
     """
-    run_until_shutdown(load, lambda settings: run_recording_service(settings, lookups(settings)), port_file=port_file)
+    run_until_shutdown(
+        load,
+        lambda settings: run_recording_service(settings, lookups(settings)),
+        check=check_store_files,
+        port_file=port_file,
+    )

@@ -17,6 +17,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.timers import Timers
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.server.file_check import check_serving_files
 from estelam.server.grpc_server import Server, run_server
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import refusal_record_quota
@@ -34,7 +35,17 @@ def main(load: Callable[[], SetadSettings], port_file: Path | None = None) -> No
 
     Once the service listens, its port is written to *port_file*.
     """
-    run_until_shutdown(load, run_adapter, port_file=port_file)
+    run_until_shutdown(load, run_adapter, check=_check_files, port_file=port_file)
+
+
+def _check_files(settings: SetadSettings) -> None:
+    check_serving_files(settings)
+    _identity(settings).read()
+    ProviderKeys(settings.provider_certificates, settings.provider_retired_keys, Clock())
+
+
+def _identity(settings: SetadSettings) -> ClientIdentity:
+    return ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
 
 
 @contextlib.contextmanager
@@ -45,7 +56,7 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         ServerError: a port can't be bound, or a certificate can't be used.
     """
     clock, metrics = clock or Clock(), Metrics()
-    identity = ClientIdentity(settings.client_certificate, settings.client_key, settings.ca_certificates)
+    identity = _identity(settings)
     client_expires_at = min(link.not_valid_after_utc for link in identity.read()[0].chain).timestamp()
     with channel(settings.provider, identity) as ministry, contextlib.closing(Timers()) as timers:
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]

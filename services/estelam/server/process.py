@@ -39,17 +39,28 @@ L = TypeVar("L", bound=LogSettings)
 
 
 def run_until_shutdown(
-    load: Callable[[], L], service: Callable[[L], AbstractContextManager[Listening]], *, port_file: Path | None = None
+    load: Callable[[], L],
+    service: Callable[[L], AbstractContextManager[Listening]],
+    *,
+    check: Callable[[L], object] = lambda _settings: None,
+    port_file: Path | None = None,
 ) -> None:
     """Run *service* with the settings that *load* reads, until SIGTERM or SIGINT.
 
-    On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid it
-    goes on as it is, and where it can't start with them, it starts again with the last ones. Each time it listens, its
-    port is written to *port_file*.
+    On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid, or
+    *check* finds that the files they name can't be used, it goes on as it is, and with what it has read. Where it can't
+    start nevertheless, it starts again with the last settings. Each time it listens, its port is written to *port_file*.
 
     Raises:
-        UserFacingError, OSError: the settings are invalid at the first start, or the service can't start.
+        UserFacingError, OSError: the settings are invalid at the first start, or the service can't start, after a
+            restart neither with the new settings nor with the last ones.
     """
+
+    def load_checked() -> L:
+        loaded = load()
+        check(loaded)
+        return loaded
+
     settings = load()
     logs.configure_logging(settings.log_level)
     # During the first start a SIGHUP already counts, while SIGTERM and SIGINT end the process as by default.
@@ -57,13 +68,12 @@ def run_until_shutdown(
         with service(settings) as running:
             write_port(port_file, running.port)
             signals.add(signal.SIGTERM, signal.SIGINT)
-            following = _wait_for_restart(signals, load)
+            following = _wait_for_restart(signals, load_checked)
         while following and not signals.take() - {signal.SIGHUP}:
             with contextlib.ExitStack() as stack:
                 running, settings = _start_again(stack, service, following, settings)
                 write_port(port_file, running.port)
-                log.info("service.restarted", port=running.port)
-                following = _wait_for_restart(signals, load)
+                following = _wait_for_restart(signals, load_checked)
 
 
 def _wait_for_restart(signals: Signals, load: Callable[[], L]) -> L | None:
@@ -72,7 +82,7 @@ def _wait_for_restart(signals: Signals, load: Callable[[], L]) -> L | None:
         try:
             return load()
         except Exception as error:  # noqa: BLE001 - whatever the settings hold must not end the service
-            log.error("service.restart_failed", error=describe_error(error))
+            log.error("service.settings_kept", error=describe_error(error))
     return None
 
 
@@ -84,10 +94,14 @@ def _start_again(
 ) -> tuple[Listening, L]:
     """Start *service* with *settings*, or else with the *last* ones; return it and the settings that it runs with."""
     try:
-        return stack.enter_context(service(settings)), settings
+        running = stack.enter_context(service(settings))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with new settings must not end the service
         log.error("service.restart_failed", error=describe_error(error))
-        return stack.enter_context(service(last)), last
+        running, settings, problem = stack.enter_context(service(last)), last, describe_error(error)
+        log.error("service.settings_kept", port=running.port, error=problem)
+    else:
+        log.info("service.restarted", port=running.port)
+    return running, settings
 
 
 def wait_for_signal(signals: Signals) -> bool:

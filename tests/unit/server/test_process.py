@@ -75,7 +75,7 @@ def load():
     if name == "invalid":
         threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGHUP]).start()
         raise UserFacingError("a setting is invalid")
-    return SimpleNamespace(name=name, log_level="error")
+    return SimpleNamespace(name=name, log_level="info")
 
 @contextlib.contextmanager
 def service(settings):
@@ -117,6 +117,10 @@ def test_restart_reads_settings() -> None:
     status, runs, logged = run(RELOAD)
 
     assert (0, "first, second, second, third") == (status, runs)
-    events = [json.loads(line) for line in logged.splitlines()]
-    assert ["a setting is invalid", "key: no such file"] == [event["error"] for event in events]
-    assert {"service.restart_failed"} == {event["event"] for event in events}
+    assert [
+        ("service.settings_kept", "a setting is invalid"),
+        ("service.restarted", None),
+        ("service.restart_failed", "key: no such file"),
+        ("service.settings_kept", "key: no such file"),
+        ("service.restarted", None),
+    ] == [(event["event"], event.get("error")) for event in map(json.loads, logged.splitlines())]
