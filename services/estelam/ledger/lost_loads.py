@@ -1,11 +1,12 @@
 """Loads that the ledger notes and the facts lack, because facts were restored from a backup or put back.
 
-Such facts are valid in themselves, and their coverage is that of an earlier day. A NO from them may be about a case that
-was loaded later: nothing is answered from them until the files that they lack are loaded again. So the facts must hold
-each file that the ledger notes of a feed since its last whole file, or a whole file of that feed that was cut later.
+Such facts are valid in themselves, and their coverage is that of an earlier day. A NO from them may be about a case
+that was loaded later: nothing is answered from them until the files that they lack are loaded again. So the facts must
+hold each file that the ledger notes of a feed since its last whole file, or a whole file of that feed that was cut
+later.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -44,9 +45,9 @@ class FactsCheck:
 
     def __init__(self) -> None:
         self._state: tuple[LoadId | None, LoadId | None] | None = None
-        self._lost: Sequence[NotedLoad] = ()
+        self._lost: list[NotedLoad] = []
 
-    def lost(self, connection: Connection, basis: Basis) -> Sequence[NotedLoad]:
+    def lost(self, connection: Connection, basis: Basis) -> list[NotedLoad]:
         """Return the noted loads that the facts lack, in the order of the ledger.
 
         Raises:

@@ -117,7 +117,7 @@ class InquiryRecorder:
         self._on_commit = on_commit
         self._commits = ProvenCommits(ledger.verify)
         self._facts = lost_loads.FactsCheck()
-        self._lost: Sequence[lost_loads.NotedLoad] = ()  # as last logged
+        self._lost: list[lost_loads.NotedLoad] = []  # as last logged
         # The commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: _Undecided | None = None
 
@@ -195,7 +195,7 @@ class InquiryRecorder:
                 "facts.noted", loads=len(noted_loads), newest_load=newest and newest.number, recalls=len(noted_recalls)
             )
 
-    def _log_lost(self, lost: Sequence[lost_loads.NotedLoad]) -> None:
+    def _log_lost(self, lost: list[lost_loads.NotedLoad]) -> None:
         """Log, once for each change, what the facts lack of the loads that the ledger notes."""
         if lost == self._lost:
             return

@@ -47,9 +47,10 @@ def run_until_shutdown(
 ) -> None:
     """Run *service* with the settings that *load* reads, until SIGTERM or SIGINT.
 
-    On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid, or
-    *check* finds that the files they name can't be used, it goes on as it is, and with what it has read. Where it can't
-    start nevertheless, it starts again with the last settings. Each time it listens, its port is written to *port_file*.
+    On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid,
+    or *check* finds that the files they name can't be used, it goes on as it is, and with what it has read. Where it
+    can't start nevertheless, it starts again with the last settings. Each time it listens, its port is written to
+    *port_file*.
 
     Raises:
         UserFacingError, OSError: the settings are invalid at the first start, or the service can't start, after a

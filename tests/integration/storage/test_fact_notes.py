@@ -135,8 +135,9 @@ def test_each_load_is_noted_before_its_answers(
 def test_workers_note_a_load_once(workers: tuple[Worker, Worker], sandbox: Sandbox, tmp_path: Path) -> None:
     """Of several workers, the first that sees a load notes it, with or without an inquiry."""
     first, second = workers
-    first.recorder.note_facts()
-    second.recorder.note_facts()
+    with capture_logs() as events:
+        first.recorder.note_facts()
+        second.recorder.note_facts()
     second.ask()
     load_file(sandbox.judiciary(), CASES, late(tmp_path, 1), parties=Parties.REPLACED)
     second.ask()
@@ -144,6 +145,7 @@ def test_workers_note_a_load_once(workers: tuple[Worker, Worker], sandbox: Sandb
     first.ask()
 
     assert ["load 1", "NO", "load 2", "NO", "NO"] == first.chain()
+    assert ["facts.noted"] == [event["event"] for event in events]
 
 
 def test_note_states_the_load(workers: tuple[Worker, Worker]) -> None:
@@ -221,7 +223,7 @@ def test_rebuilt_facts_are_noted(
     tmp_path: Path,
     restarted: bool,  # noqa: FBT001
 ) -> None:
-    """Where a newer whole file gets the number of a noted load, it is noted before the next answer, and what follows."""
+    """Where a newer whole file gets the number of a noted load, it is noted before the next answer, and those after."""
     worker, _ = workers
     for number in (1, 2):
         load_file(sandbox.judiciary(), CASES, late(tmp_path, number), parties=Parties.REPLACED)
