@@ -25,6 +25,7 @@ interface Facts {
 export class Contract {
   readonly facts: Facts;
   private readonly root: protobuf.Root;
+  private readonly types = new Map<string, protobuf.Type>();
 
   /** Reads what `generate_protos FILE` wrote: the descriptor set `file`, and errors.json beside it. */
   constructor(file: string) {
@@ -35,7 +36,9 @@ export class Contract {
   }
 
   type(name: string): protobuf.Type {
-    return this.root.lookupType(name);
+    const found = this.types.get(name) ?? this.root.lookupType(name);
+    this.types.set(name, found);
+    return found;
   }
 
   /** Fields have the names of the contract, and a map is a list of entries: the extension does not convert them. */

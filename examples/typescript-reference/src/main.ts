@@ -3,6 +3,7 @@
 import { cases } from "./cases.js";
 import { Contract } from "./contract.js";
 import { Fixtures } from "./fixtures.js";
+import { Ledger } from "./ledger.js";
 import { notes } from "./notes.js";
 import { Instance, type Service } from "./server.js";
 import { Store, type State } from "./store.js";
@@ -26,10 +27,13 @@ async function start(role: string, service: Service): Promise<string> {
 let ministry = NOBODY;
 for (const [service, questions] of [["promissory", notes], ["judiciary", cases]] as const) {
   for (const state of ["", "empty", "down"] as State[]) {
-    const address = await start(state === "" ? service : `${service}-${state}`, questions(new Store(fixtures, state)));
+    const [key, certificate] = ["key", "crt"].map((kind) => fixtures.pki(`${service}-receipts.${kind}`)) as [Buffer, Buffer];
+    const ledger = new Ledger(contract, service, key, certificate, () => fixtures.now());
+    const role = state === "" ? service : `${service}-${state}`;
+    const address = await start(role, { ...questions(new Store(fixtures, state)), ledger });
     if (service === "promissory" && state === "") ministry = address;
   }
 }
-await start("setad", verification(contract, fixtures, ministry));
-await start("setad-down", verification(contract, fixtures, NOBODY));
-await start("setad-unproven", verification(contract, fixtures, ministry));
+await start("setad", verification(contract, fixtures, ministry, "promissory-receipts"));
+await start("setad-down", verification(contract, fixtures, NOBODY, "promissory-receipts"));
+await start("setad-unproven", verification(contract, fixtures, ministry, "unproven-receipts"));

@@ -7,6 +7,7 @@ import type { Contract } from "./contract.js";
 import type { Fixtures } from "./fixtures.js";
 import { check, type Health } from "./health.js";
 import { Refused, statusOf } from "./refusal.js";
+import type { Ledger } from "./ledger.js";
 import { checkMetadata, parse } from "./rules.js";
 import type { Store } from "./store.js";
 
@@ -28,8 +29,16 @@ export type Methods = Record<string, (inquiry: Inquiry) => Answer | Promise<Answ
 export interface Service {
   methods: Methods;
   isServing: Health;
-  /** Absent where another service answers. */
+  /** Absent where another service answers, and records. */
   store?: Store;
+  ledger?: Ledger;
+}
+
+/** What is known of a call so far. */
+interface State {
+  receivedAt: number;
+  caller?: string;
+  bucket?: Bucket;
 }
 
 type Call = ServerUnaryCall<Buffer, Buffer>;
@@ -75,7 +84,7 @@ export class Instance {
 
   private async handle(name: string, method: Methods[string], call: Call, done: sendUnaryData<Buffer>): Promise<void> {
     const trailers = new Metadata();
-    const state: { bucket?: Bucket } = {};
+    const state: State = { receivedAt: performance.now() };
     try {
       const reply = await this.process(name, method, call, trailers, state);
       state.bucket?.addTo(trailers);
@@ -84,13 +93,15 @@ export class Instance {
       state.bucket?.addTo(trailers);
       const refused = error instanceof Refused ? error : new Refused("SERVICE_FAILED");
       if (refused !== error) console.error(error);
+      this.recordRefusal(name, refused, trailers, state);
       done(statusOf(this.contract, refused, trailers, this.service.store === undefined));
     }
   }
 
-  private async process(name: string, method: Methods[string], call: Call, trailers: Metadata, state: { bucket?: Bucket }): Promise<Buffer> {
+  private async process(name: string, method: Methods[string], call: Call, trailers: Metadata, state: State): Promise<Buffer> {
     const certificate = call.getAuthContext().sslPeerCertificate?.raw;
     const caller = authenticate(certificate, call.metadata, this.fixtures.now());
+    state.caller = caller.organization;
     trailers.set("estelam-inquiry-id", inquiryId(this.fixtures.now()));
     const grant = this.access.authorize(caller, name);
     const bucket = (state.bucket = grant.bucket);
@@ -108,7 +119,25 @@ export class Instance {
     this.service.store?.checkAvailable();
     const { reply, isNo } = await method({ request, caller: caller.organization, deadline: deadlineOf(call) });
     if (isNo) bucket.chargeNo();
-    return this.contract.encode(messages.reply, reply);
+    const receipt = this.service.ledger?.record({
+      inquiryId: trailers.get("estelam-inquiry-id")[0] as string,
+      caller: caller.organization,
+      method: name,
+      outcome: "answer" in reply ? (isNo ? "OUTCOME_NO" : "OUTCOME_YES") : "OUTCOME_DISCLOSED",
+      request,
+      reply,
+      nonce: call.metadata.get("x-nonce")[0] as string | undefined,
+      receivedAt: state.receivedAt,
+    });
+    return this.contract.encode(messages.reply, { ...reply, ...(receipt && { receipt }) });
+  }
+
+  /** Records a refusal, unless its caller is not known, or there is no store. */
+  private recordRefusal(method: string, refused: Refused, trailers: Metadata, state: State): void {
+    const inquiryId = trailers.get("estelam-inquiry-id")[0] as string | undefined;
+    if (inquiryId === undefined || state.caller === undefined || !this.service.store?.isAvailable) return;
+    const { caller, receivedAt } = state;
+    this.service.ledger?.record({ inquiryId, caller, method, outcome: "OUTCOME_REFUSED", refusal: refused.reason, receivedAt });
   }
 }
 

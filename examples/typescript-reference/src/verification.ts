@@ -3,12 +3,13 @@
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import type { Contract } from "./contract.js";
 import type { Fixtures } from "./fixtures.js";
+import { isProven } from "./ledger.js";
 import { Refused } from "./refusal.js";
 import type { Answer, Inquiry, Service } from "./server.js";
 
 const MINISTRY = "estelam.promissory.v1.PromissoryNoteInquiryService";
 
-export function verification(contract: Contract, fixtures: Fixtures, address: string): Service {
+export function verification(contract: Contract, fixtures: Fixtures, address: string, signer: string): Service {
   const identity = credentials.createSsl(fixtures.pki("ca.crt"), fixtures.pki("setad.key"), fixtures.pki("setad.crt"));
   const client = new Client(address, identity, { "grpc.enable_retries": 0 });
 
@@ -22,7 +23,11 @@ export function verification(contract: Contract, fixtures: Fixtures, address: st
         request,
         new Metadata(),
         { deadline: inquiry.deadline },
-        (error, reply) => (error ? reject(refusalOf(contract, error)) : resolve(reply!)),
+        (error, reply) => {
+          if (error) reject(refusalOf(contract, error));
+          else if (!isProven(contract, fixtures.pki(`${signer}.crt`), `${MINISTRY}/${name}`, request, reply!)) reject(new Refused("PROVIDER_UNPROVEN"));
+          else resolve(reply!);
+        },
       ),
     );
   }
