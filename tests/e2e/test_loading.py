@@ -442,6 +442,47 @@ def test_a_load_states_the_coverage_after_it(command: CommandLine, tmp_path: Pat
         assert ["2020-03-20", "2021-03-21", "2026-06-01T08:30:00Z"] == [result.json[name] for name in shown]
 
 
+CASE = "1405000000000018,CIVIL,2026-04-30,2026-05-01T09:30:00+03:30,140500000000000018,,{drawer},DRAWER\n"
+
+
+def case_file(path: Path, *drawers: str) -> Path:
+    """Write a file of one case with these drawers."""
+    header, _, _ = CASES.read_text("utf-8").partition("\n")
+    path.write_text(f"{header}\n" + "".join(CASE.format(drawer=drawer) for drawer in drawers), "utf-8")
+    return path
+
+
+def test_undeclared_tracking_gets_a_warning(command: CommandLine, tmp_path: Path) -> None:
+    """A load after which each NO by tracking id is refused says so, and what it says to do works."""
+    path = case_file(tmp_path / "cases.csv", "9990000069")
+    words = ("judiciary", "load-cases", path, "--cut-at", NOW)
+    first = command(*words, "--replace")
+    empty = command(
+        "judiciary", "load-cases", case_file(tmp_path / "0.csv"), *words[3:], "--tracking-since", "1400-01-01"
+    )
+    again = command(*words, "--replace", "--tracking-since", "1400-01-01", "--json")
+
+    assert (0, True) == (first.code, "(TRACKING_UNDECLARED)" in first.err)
+    assert "load the last such file again with --tracking-since DATE" in first.err
+    assert (1, True) == (empty.code, "last such file may be loaded again with them" in empty.err)
+    assert (0, "", "2021-03-21") == (again.code, again.err, again.json["tracking_since"])
+
+
+def test_merged_parties_get_a_warning(command: CommandLine, tmp_path: Path) -> None:
+    """A delta that adds a drawer to a stored case says so, dry or not; declared as replaced, it corrects the case."""
+    given = ("--cut-at", NOW, "--json")
+    first = case_file(tmp_path / "1.csv", "9990000069")
+    command("judiciary", "load-cases", first, *given, "--replace", "--tracking-since", "1400-01-01")
+    words = ("judiciary", "load-cases", case_file(tmp_path / "2.csv", "9990000050"), *given)
+    corrected = ("--parties", "replaced", "--allow-removals", "1")
+    dry, merged, replaced = (command(*words, *more) for more in (["--dry-run"], [], corrected))
+
+    for result in (dry, merged):
+        assert (0, 1, 0) == (result.code, result.json["cases_of_several_files"], result.json["changed"])
+        assert "1 case now has parties of both this file and earlier ones" in result.err
+    assert (0, "", 1) == (replaced.code, replaced.err, replaced.json["parties_dropped"])
+
+
 def test_rejects_in_json(command: CommandLine, tmp_path: Path) -> None:
     """The JSON lists the first hundred rejected rows, with texts in both languages, and the count of all."""
     path = file(tmp_path / "notes.csv", NOTES, ROWS)

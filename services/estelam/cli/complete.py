@@ -3,7 +3,7 @@
 import functools
 import tomllib
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from os import environ
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from estelam.core import dates
-from estelam.core.clock import TEHRAN
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 V = TypeVar("V")
@@ -99,7 +98,7 @@ def audiences() -> list[str]:
 
 def months() -> list[str]:
     """Return the last twelve Jalali months, the current one first."""
-    year, month, _ = dates.format_jalali(datetime.now(TEHRAN).date()).split("-")
+    year, month, _ = dates.format_jalali(dates.today(datetime.now(UTC))).split("-")
     this = int(year) * 12 + int(month) - 1
     counts = [this - back for back in range(12)]
     return [f"{count // 12}-{count % 12 + 1:02}" for count in counts]

@@ -60,7 +60,7 @@ def load_file(kind: type[StoreSettings], feed: Feed, file: Path, options: LoadOp
             clock=Clock(),
             progress=show_bytes,
         )
-    _report(file, result, declared, options)
+    _report(file, feed, result, declared, options)
 
 
 def parse_feed(text: str) -> str:
@@ -109,7 +109,7 @@ def _declaration(settings: StoreSettings, feed: Feed, file: Path, options: LoadO
     )
 
 
-def _report(file: Path, result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
+def _report(file: Path, feed: Feed, result: LoadResult, declared: Declaration, options: LoadOptions) -> None:
     facts: dict[str, Any] = {"loaded": result.rows, "rejected": result.rejected}
     if result.rejected:
         listed = options.rejects or not options.dry_run
@@ -133,7 +133,7 @@ def _report(file: Path, result: LoadResult, declared: Declaration, options: Load
     if result.rejected and not options.as_json:
         shown = [_described(reject) for reject in result.first_rejects[:SHOWN_REJECTS]]
         output.print_rows(_SHOWN, [[reject[name] for name in _SHOWN] for reject in shown], as_json=False)
-    for warning in _warnings(result, declared):
+    for warning in _warnings(feed, result, declared):
         output.warn(f"{file}: {warning}")
     if result.rejected:
         raise typer.Exit(output.EXIT_FAILED)
@@ -148,9 +148,20 @@ def _coverage_facts(coverage: Coverage | None) -> dict[str, Any]:
     return facts
 
 
-def _warnings(result: LoadResult, declared: Declaration) -> Iterator[str]:
+def _warnings(feed: Feed, result: LoadResult, declared: Declaration) -> Iterator[str]:
     if not (result.rejected or result.coverage):
         yield "no coverage is declared yet: until every required feed is loaded and complete, no NO is given"
+    if feed.is_dated and result.coverage and not result.coverage.tracking_since:
+        yield (
+            "until every required feed has declared tracking_since, each NO by tracking id is refused "
+            "(TRACKING_UNDECLARED): declare it with the next file that has rows, or load the last such file again with "
+            "--tracking-since DATE"
+        )
+    if merged := result.changes and result.changes.cases_of_several_files:
+        yield (
+            f"{output.counted(merged, 'case')} now {'has' if merged == 1 else 'have'} parties of both this file and "
+            "earlier ones; if the file corrects them, load it again with the parties declared as replaced"
+        )
     if not (result.rows or result.rejected or result.already_loaded) and declared.rows is None:
         yield "has no row below its header: only the cut-off of the feed is new"
     for name, count in result.warnings.items():

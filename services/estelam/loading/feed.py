@@ -136,6 +136,8 @@ class Changes:
     """Those of the removed rows whose case the file names."""
     taken_over: int = 0
     """Rows that another feed had delivered, and that are now of the file's feed."""
+    cases_of_several_files: int = 0
+    """Cases to which the file adds a party, and that keep parties of earlier files which it lacks."""
 
 
 @dataclass(frozen=True, slots=True)

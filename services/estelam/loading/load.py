@@ -38,6 +38,7 @@ from estelam.loading.rows_digest import RowsDigest
 from estelam.loading.staging import STORE_ERRORS, Source, Staging
 from estelam.storage.coverage import Coverage, read_coverage
 from estelam.storage.facts import load_table
+from estelam.storage.lock_conflicts import is_lock_conflict
 from estelam.storage.store import Store
 
 ALWAYS_ALLOWED = 10
@@ -77,7 +78,11 @@ def load(
     job = LoadJob(store, feed, path, declared, policy, rejects, clock, progress)
     try:
         return job.run()
+    except LoadError as error:
+        raise error.about(path) from error.__cause__
     except STORE_ERRORS as error:
+        if is_lock_conflict(error):
+            raise LoadError(f"{path}: another load is running; load the file when it has ended") from error
         raise LoadError(f"the store can't be written: {_constant_text(error)}; nothing was changed") from error
     finally:
         store.close()  # The connection may still hold the staging tables.
@@ -258,7 +263,10 @@ class LoadJob:
         if self.declared.whole and not rows:
             raise LoadError(f"{self.path}: holds no row; an empty file is not accepted as a whole one")
         if says_more and not rows:
-            raise LoadError(f"{self.path}: holds no row; declare the first dates with a file that has rows")
+            raise LoadError(
+                f"{self.path}: holds no row; declare the first dates with a file that has rows: the feed's "
+                "last such file may be loaded again with them, or the next one"
+            )
         if not file.is_unchanged():
             raise LoadError(f"{self.path}: was changed while it was read; load it again")
 

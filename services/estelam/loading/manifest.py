@@ -55,6 +55,11 @@ def _whole_number(given: object) -> int:
     raise ValueError  # without a text: `_problem` states what is expected
 
 
+def _lower_case(given: object) -> object:
+    """Return a text in lower case: some programs, such as PowerShell, write hexadecimal digits in capitals."""
+    return given.lower() if isinstance(given, str) else given
+
+
 Number = Annotated[int, BeforeValidator(_whole_number)]
 
 
@@ -73,7 +78,7 @@ class Manifest(BaseModel):
     """The instant at which the file was cut from the source's register."""
     rows: Number = Field(ge=0, le=MAX_ROWS)
     """The number of rows, without the header."""
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    sha256: Annotated[str, BeforeValidator(_lower_case)] = Field(pattern="^[0-9a-f]{64}$")
     """The SHA-256 of the data file."""
     complete_since: Since | None = None
     """The first filing date from which the feed is complete."""

@@ -12,6 +12,7 @@ from sqlalchemy import (
     FromClause,
     Index,
     Select,
+    Subquery,
     Table,
     Text,
     and_,
@@ -275,7 +276,18 @@ class Merge:
             unchanged=staging.count - inserted,
             removed=removed,
             parties_dropped=dropped,
+            cases_of_several_files=self._count(self._records_of_several_files()) if self._merges_parties else 0,
         )
+
+    def _records_of_several_files(self) -> Subquery:
+        """Return the records to which the file adds a row, and which keep a stored one that it lacks."""
+        table, rows, record = self._feed.table, self._staging.rows, self._feed.key[0]
+        stored, kept, said = table.alias(), table.alias(), rows.alias()
+        known = exists().where(*(stored.c[name] == rows.c[name] for name in self._feed.key))
+        repeated = exists().where(*(said.c[name] == kept.c[name] for name in self._feed.key)).correlate(kept)
+        keeps = exists().where(kept.c[record] == rows.c[record], ~repeated)
+        added = rows.c.row.in_(select(self._staging.changed.c.row))
+        return select(rows.c[record]).where(added, ~known.correlate(rows), keeps.correlate(rows)).distinct().subquery()
 
     def _values(self) -> list[str]:
         return [name for name in self._feed.columns if name not in self._feed.key]

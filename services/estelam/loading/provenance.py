@@ -20,6 +20,8 @@ from estelam.storage.facts import coverage_table, load_table
 
 Load = Row[Any]
 """A row of facts.load."""
+_SHOWN_RECORDS = 3
+"""Records that a message names."""
 
 
 class FileContent(NamedTuple):
@@ -222,11 +224,26 @@ def check_dropped_feeds(connection: Connection, feed: Feed, required_feeds: Sequ
     loads = select(load_table.c.number).where(load_table.c.feed == last.c.feed)
     keeps = exists().where(feed.table.c.load_number.in_(loads))
     if dropped := connection.execute(select(last.c.feed).where(or_(~taken, keeps))).scalars().all():
+        names, kept = ", ".join(sorted(dropped)), _kept_records(connection, feed, dropped)
         raise LoadError(
-            f"the setting feeds no longer names {', '.join(sorted(dropped))}, whose records are stored: coverage would "
-            "leave them out; name it again, or, if it has ended, load a whole file of another feed with all its "
-            "records and --take-over"
+            f"the setting feeds no longer names {names}, {kept}; name it again, or, if it has ended, first load whole "
+            "files of other feeds that together have all its records, with --take-over"
         )
+
+
+def _kept_records(connection: Connection, feed: Feed, dropped: Sequence[str]) -> str:
+    """Return how many records the *dropped* feeds have, and the first of them unless inquiries ask about their ids."""
+    record = feed.table.c[feed.key[0]]
+    loads = select(load_table.c.number).where(load_table.c.feed.in_(dropped))
+    kept = select(record).where(feed.table.c.load_number.in_(loads)).distinct()
+    count = connection.execute(select(func.count()).select_from(kept.subquery())).scalar_one()
+    if not count:
+        return "after whose last file no whole file of another feed has taken over its records"
+    shown = ""
+    if record.name not in feed.subjects.values():
+        first = connection.execute(kept.order_by(record).limit(_SHOWN_RECORDS)).scalars()
+        shown = f" ({record.name} {', '.join(first)}{', …' if count > _SHOWN_RECORDS else ''})"
+    return f"whose records are stored: coverage would leave them out, {count:,} in all{shown}"
 
 
 def columns_before(connection: Connection, *feeds: str | None) -> frozenset[str]:

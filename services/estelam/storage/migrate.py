@@ -6,7 +6,6 @@ changing a table; waiting for that reader would hold up every inquiry, so it giv
 """
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Mapping
 
@@ -14,12 +13,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
 from estelam.storage.grants import Role, grant
+from estelam.storage.lock_conflicts import is_lock_conflict
 from estelam.storage.store import Store, is_single_process
 
 ATTEMPTS = 30
@@ -57,7 +56,7 @@ def migrate(url: str, scripts: str, roles: Mapping[Role, str] | None = None) -> 
                     if not is_single_process(url):
                         grant(connection, roles or {})
             except DBAPIError as error:
-                if not _is_lock_conflict(error):
+                if not is_lock_conflict(error):
                     raise
             else:
                 return
@@ -74,12 +73,6 @@ def _is_current(url: str, scripts: str) -> bool:
         except StoreError:
             return False
     return True
-
-
-def _is_lock_conflict(error: DBAPIError) -> bool:
-    if isinstance(error.orig, sqlite3.Error):
-        return error.orig.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-    return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
 def check_schema(store: Store, scripts: str) -> None:

@@ -95,7 +95,7 @@ def test_merged_parties_are_kept(cases: LoadedTable, declared: Parties | None) -
     """A file that merges parties removes none, whichever file of a case comes first."""
     result = cases.load(CASES, f"1,{CIVIL},700,9990000018,ENDORSER", f"3,{CIVIL},,9990000026,DRAWER", parties=declared)
 
-    assert result.changes == Changes(added=2, changed=0, unchanged=0, removed=0)
+    assert result.changes == Changes(added=2, changed=0, unchanged=0, removed=0, cases_of_several_files=2)
     assert cases.rows(case_table, "case_number", "national_id", "role", "load_number") == {
         ("1", "9990000050", "DRAWER", 1),
         ("1", "99000237578", "HOLDER", 1),
@@ -107,11 +107,26 @@ def test_merged_parties_are_kept(cases: LoadedTable, declared: Parties | None) -
     assert not cases.former()
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_cases_of_several_files_are_counted(cases: LoadedTable, *, dry_run: bool) -> None:
+    """A load counts the cases that keep parties of earlier files beside those that it adds, and no others."""
+
+    def count(*rows: str, parties: Parties = Parties.MERGED) -> int:
+        result = cases.load(CASES, *rows, parties=parties, policy={"dry_run": dry_run})
+        return result.changes.cases_of_several_files if result.changes else 0
+
+    corrected = FIRST.replace("9990000050", "9990000069")
+    assert 1 == count(corrected, FOURTH)
+    assert 0 == count(FIRST.replace("2024-05-01,", "2024-05-02,"), FOURTH)
+    assert 0 == count(f"8,{CIVIL},708,9990000050,DRAWER", FOURTH.replace("702", "703"))
+    assert 0 == count(corrected, parties=Parties.REPLACED)
+
+
 def test_merged_parties_get_the_facts_of_the_case(cases: LoadedTable) -> None:
     """A file that merges parties changes the case for those that it does not name too."""
     result = cases.load(CASES, f"1,{CIVIL},799,9990000018,ENDORSER", parties=Parties.MERGED)
 
-    assert result.changes == Changes(added=1, changed=2, unchanged=0, removed=0)
+    assert result.changes == Changes(added=1, changed=2, unchanged=0, removed=0, cases_of_several_files=1)
     assert cases.rows(case_table, "case_number", "tracking_id", "national_id", "load_number") >= {
         ("1", "799", "9990000050", 2),
         ("1", "799", "99000237578", 2),
@@ -386,9 +401,9 @@ def test_agencies_are_always_a_whole_file(notes: LoadedTable) -> None:
 
 
 def test_concurrent_load_is_rejected(cases: LoadedTable) -> None:
-    """Of two concurrent loads one is rejected with the advice to wait."""
+    """Of two concurrent loads one is refused: the message names its file and says that another one is running."""
     with closing(Store(cases.url, facts=AccessMode.WRITE)) as store, store.transaction():  # noqa: SIM117
-        with pytest.raises(LoadError, match="the store can't be written"):
+        with pytest.raises(LoadError, match=r"rows\.csv: another load is running; load the file when it has ended"):
             cases.load(CASES, FOURTH)
     assert cases.load(CASES, FOURTH).rows == 1
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from tools.env.sandbox import Sandbox
 pytestmark = both_engines_in_full
 
 HOUR = timedelta(hours=1)
+NOTE = "1404000000000017,ISSUED,9990000018,ob,ad,,99000554330,99000554330,ho,ad,,1000,1000,2025-04-15,,place"
 START_OF_1399 = date(2020, 3, 20)
 TAKES_CASES = {"required_feeds": ("cases", "court-b"), "taken_feed": "cases"}
 MEMBERS_TOO = {"required_feeds": ("notes", "members")}
@@ -391,7 +393,13 @@ def test_coverage_leaves_no_feed_out(cases: LoadedTable, *, whole: bool) -> None
     cases.load(CASES, FOURTH, feed="court-b", whole=True, complete_since=date(2024, 3, 20))
     without: dict[str, Any] = {"required_feeds": ("cases",)}
 
-    refuse(cases, "no longer names court-b, .* coverage would leave them out", FIRST, whole=whole, policy=without)
+    refuse(
+        cases,
+        r"no longer names court-b, whose records are stored: .* them out, 1 in all \(case_number 4\); name it again",
+        FIRST,
+        whole=whole,
+        policy=without,
+    )
     taking = without | {"taken_feed": "court-b"}
     both: dict[str, Any] = {"whole": True, "complete_since": date(2024, 3, 20)}
     if whole:
@@ -401,6 +409,50 @@ def test_coverage_leaves_no_feed_out(cases: LoadedTable, *, whole: bool) -> None
     else:
         cases.load(CASES, FOURTH, feed="court-b", complete_since=FIRST_DATE)
         refuse(cases, "no longer names court-b", FOURTH, policy=taking)
+
+
+def test_a_feed_is_split(cases: LoadedTable) -> None:
+    """The feeds that a feed is split into take over its records with whole files; until all are, it is missed."""
+    cases.load(CASES, *WHOLE, FOURTH, feed="all", whole=True, policy={"required_feeds": ("all",)})
+    both, three = ("tehran", "shiraz"), ("all", "tehran", "shiraz")
+    taking: dict[str, Any] = {"taken_feed": "all"}
+    declared: dict[str, Any] = {"whole": True, "complete_since": FIRST_DATE}
+    first = cases.load(
+        CASES, FIRST, SECOND, feed="tehran", policy=taking | {"required_feeds": three}, **declared
+    ).coverage
+    missing = r"no longer names all, .* 1 in all \(case_number 4\)"
+    refuse(cases, missing, THIRD, feed="shiraz", policy=taking | {"required_feeds": both}, **declared)
+    cases.load(CASES, THIRD, FOURTH, feed="shiraz", policy=taking | {"required_feeds": three}, **declared)
+    cases.load(CASES, feed="tehran", policy={"required_feeds": both})
+
+    assert first is None
+    assert cases.coverage() == Coverage(FIRST_DATE, START + (cases.hours - 1) * HOUR)
+
+
+def test_missing_records_are_counted(cases: LoadedTable, notes: LoadedTable) -> None:
+    """A refusal names the first three cases that coverage would leave out; of notes, which are asked about, none."""
+    cases.load(CASES, *(f"c{n},{CIVIL},{700 + n},," for n in range(5)), feed="court-b")
+    notes.load(NOTES, NOTE, feed="notes-b", whole=True)
+
+    refuse(cases, r"5 in all \(case_number c0, c1, c2, …\); name", FIRST, policy={"required_feeds": ("cases",)})
+    with pytest.raises(LoadError, match="1 in all; name"):
+        notes.load(NOTES, NOTE.replace("0017", "0025"), whole=True, policy={"required_feeds": ("notes",)})
+
+
+def test_messages_name_the_file(cases: LoadedTable) -> None:
+    """Each refusal of a load begins with the name of its file, whether it is about number, cut-off or rows."""
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("number 9 of the feed cases is out of order", {"number": 9}),
+        ("the cut-off .* is in the future", {"cut_at": datetime(2099, 1, 1, tzinfo=UTC)}),
+        ("the cut-off .* is before that of number 1", {"cut_at": START}),
+        ("the rows of this file were already loaded", {}),
+        ("--take-over court-x: the feeds", {"policy": {"taken_feed": "court-x"}}),
+        ("the feed court-y takes no file", {"feed": "court-y", "policy": {"required_feeds": ("cases",)}}),
+    ]
+    for message, declared in refused:
+        refuse(cases, rf"^{re.escape(str(cases.folder))}/rows\.csv: {message}", *WHOLE, **declared)
+    rounded = [f"{140500000000000000 + n * 1000},{CIVIL},,9990000050,DRAWER" for n in range(1, 7)]
+    refuse(cases, r"rows\.csv: case_number: 6 of 6 values end in zeros", *rounded)
 
 
 def test_a_feed_that_delivers_again_has_not_ended(cases: LoadedTable) -> None:

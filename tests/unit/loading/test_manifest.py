@@ -182,6 +182,11 @@ def test_other_keys_sign_nothing(signer: Path) -> None:
         manifest.sign(b"", signer / "ca.key")
 
 
+def test_hash_in_capitals_is_read(tmp_path: Path) -> None:
+    """The SHA-256 may have capitals, as PowerShell writes it."""
+    assert "0a" * 32 == read_manifest(written(tmp_path, sha256="0A" * 32), {}).sha256
+
+
 def test_persian_digits_are_read(tmp_path: Path) -> None:
     """A number may be a text in Persian digits."""
     found = read_manifest(written(tmp_path, number="۱۲", rows="۲"), {})
