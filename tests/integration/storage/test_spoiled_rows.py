@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import Connection, insert, select, update
 
 from estelam.catalogue.changes import from_notice
@@ -27,7 +28,9 @@ from estelam.ledger.tables import (
     index_key,
 )
 from estelam.ledger.verified_rows import VerifiedRows
+from quality import commands
 from quality.monitor import ledger_collector
+from quality.settings import QualitySettings
 from tests.e2e.conftest import CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import CALLER, Writer
@@ -220,3 +223,26 @@ def test_deleted_annulment(writer: Writer, sandbox: Sandbox) -> None:
     assert [3, None, None, None] == [each["annulled_by"] for each in before]
     assert (1, "") == (after.code, after.out)
     assert "entry 3 annuls entry 0, which the table annulment does not say" in after.err
+
+
+def test_collection_of_others_goes_on(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`quality collect` collects the other ledgers where one is damaged, and says which is."""
+    collected = []
+
+    def collect(_settings: QualitySettings, service: str, _clock: Clock) -> int:
+        collected.append(service)
+        if len(collected) == 1:
+            raise LedgerCorruptError("entry 1 is damaged")
+        return 0
+
+    settings = settings_of(sandbox, tmp_path, {}, probe=())
+    monkeypatch.setattr(commands, "load_settings", lambda _: settings)
+    monkeypatch.setattr(ledger_collector, "collect_ledger", collect)
+    with pytest.raises(typer.Exit) as ended:
+        commands.collect(as_json=False)
+
+    assert (1, [*settings.ledgers]) == (ended.value.exit_code, collected)
+    assert 2 <= len(collected)
+    assert f"INVALID: {collected[0]}: entry 1 is damaged" in capsys.readouterr().err
