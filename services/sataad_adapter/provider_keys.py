@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 
 from estelam.core.clock import Clock
-from estelam.core.exceptions import describe_error
+from estelam.core.exceptions import problem
 from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.core.reload import FileReloader
 
@@ -47,4 +47,4 @@ class ProviderKeys(Mapping[str, VerifyingKey]):
 
 
 def _log_unreadable(error: Exception) -> None:
-    log.error("provider_keys.unreadable", error=type(error).__name__, problem=describe_error(error))
+    log.error("provider_keys.unreadable", error=type(error).__name__, problem=problem(error))

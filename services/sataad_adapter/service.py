@@ -70,8 +70,8 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
         authenticator = Authenticator(settings, is_denied=access.is_denied, clock=clock)
         metrics.watch_expiry("client", lambda: client_expires_at)
-        if settings.revocation_lists:
-            metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
+        metrics.watch_files("access", access.is_current)
+        metrics.watch_files("outages", outages.is_current)
         pacer = Pacer(timers, clock)
         handler = InquiryHandler(
             authenticator=authenticator,

@@ -28,7 +28,8 @@ class Authenticator:
     def __init__(
         self, settings: ServingSettings, *, is_denied: Callable[[ClientCertificate], bool], clock: Clock
     ) -> None:
-        self._trust = ClientTrust(settings.ca_certificates, clock)
+        self.trust = ClientTrust(settings.ca_certificates, clock)
+        """The authorities of client certificates."""
         self._proxy_keys = frozenset(settings.trusted_proxy_keys)
         self._is_denied = is_denied
         self._clock = clock
@@ -94,7 +95,7 @@ class Authenticator:
         self.revocation.check(certificate)
 
     def _verify(self, pem: bytes) -> ClientCertificate:
-        certificate = self._trust.verify(pem)
+        certificate = self.trust.verify(pem)
         certificate.check_validity_period(self._clock.micros())
         return certificate
 

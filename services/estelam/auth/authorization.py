@@ -12,6 +12,7 @@ from estelam.auth.certificate import ClientCertificate
 from estelam.auth.grants import AccessTable, Grant
 from estelam.core.clock import TEHRAN, Clock, to_datetime, to_micros
 from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import problem
 from estelam.core.model import Caller, Method
 from estelam.core.reload import FileReloader
 
@@ -95,6 +96,11 @@ class Authorizer:
         """Reload the table if its source has changed; checks at most once a second."""
         self._reloader.refresh()
 
+    def is_current(self) -> bool:
+        """Return whether the newest state of the table is in force."""
+        self.refresh()
+        return self._reloader.is_current
+
     def _load(self) -> _Table:
         table = self._source.load()
         grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
@@ -107,4 +113,4 @@ class Authorizer:
 
 def _log_unreadable(error: Exception) -> None:
     # The last valid table stays in force: a typing error must not grant or revoke everything.
-    log.error("access.unreadable", error=type(error).__name__)
+    log.error("access.unreadable", error=type(error).__name__, problem=problem(error))

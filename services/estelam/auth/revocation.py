@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_micros
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import describe_error, named_error
+from estelam.core.exceptions import named_error, problem
 from estelam.core.keys import key_fingerprint
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls
 from estelam.core.reload import FileReloader
@@ -81,6 +81,11 @@ class Revocation:
         """Return when the first list runs out, in seconds since 1970."""
         return min(one.next_update_micros for one in self._reloader.value.values()) / 1e6
 
+    def is_current(self) -> bool:
+        """Return whether the newest state of the lists is in force."""
+        self._current()
+        return self._reloader.is_current
+
     def _current(self) -> Mapping[str, IssuerList]:
         self._reloader.refresh()
         return self._reloader.value
@@ -98,7 +103,7 @@ class Revocation:
 
 def _log_unreadable(error: Exception) -> None:
     # The lists in force stay so: a wrong file must neither open nor close. They run out by themselves.
-    log.error("revocation.unreadable", error=type(error).__name__, problem=describe_error(error))
+    log.error("revocation.unreadable", error=type(error).__name__, problem=problem(error))
 
 
 def read_lists(files: Sequence[Path], authorities: Sequence[x509.Certificate]) -> dict[str, IssuerList]:

@@ -19,6 +19,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy,
 from estelam.auth.certificate import ClientCertificate
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import problem
 from estelam.core.key_types import works_with_tls
 from estelam.core.pem import read_certificates
 from estelam.core.reload import FileReloader
@@ -56,12 +57,17 @@ class ClientTrust:
         self._reloader.refresh()
         return self._reloader.value(pem)
 
+    def is_current(self) -> bool:
+        """Return whether the newest state of the authorities is in force."""
+        self._reloader.refresh()
+        return self._reloader.is_current
+
     def _load(self) -> Callable[[bytes], ClientCertificate]:
         return _remembered(verifier(read_certificates(self._authorities), self._clock), self._clock)
 
 
 def _log_unreadable(error: Exception) -> None:
-    log.warning("ca_certificates.unreadable", error=type(error).__name__)
+    log.warning("ca_certificates.unreadable", error=type(error).__name__, problem=problem(error))
 
 
 def _remembered(verify: Callable[[bytes], ClientCertificate], clock: Clock) -> Callable[[bytes], ClientCertificate]:

@@ -1,7 +1,12 @@
 """Errors for the operator of a command or a service. For those that a caller receives see `estelam.core.errors`."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+DISK_FULL = "the disk is full"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, "SQLITE_FULL", "53100"})
+"""The codes of the operating system, of SQLite and of PostgreSQL."""
 
 
 class UserFacingError(Exception):
@@ -49,3 +54,18 @@ def describe_error(error: Exception) -> str:
     reason = getattr(error, "reason", None)  # ssl.SSLError has one, as KEY_VALUES_MISMATCH
     cause = reason.replace("_", " ") if isinstance(reason, str) else error.strerror or "input or output failed"
     return f"{error.filename}: {cause.lower()}" if error.filename is not None else cause.lower()
+
+
+def problem(error: Exception) -> str:
+    """Return what a log may say of *error* beside its type.
+
+    That is the text of our own errors, the cause in the system's, or the code of a database's. The texts of others may
+    quote what they are about, and are left out.
+    """
+    cause = getattr(error, "orig", None) or error  # the database driver's own error, under SQLAlchemy's
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or getattr(cause, "errno", None)
+    if code in _FULL:
+        return DISK_FULL
+    if isinstance(error, UserFacingError | OSError | UnicodeDecodeError):
+        return describe_error(error)
+    return code if isinstance(code, str) else "unknown"

@@ -38,7 +38,7 @@ class FileReloader(Generic[T]):
     Args:
         files: Returns the files that the value depends on.
         load: Reads the files and returns the value.
-        failed: Logs the error of a load that leaves the last value in place.
+        failed: Logs the error of a load that leaves the last value in place; called once for each in a row.
         interval_seconds: The least time between two checks.
         monotonic: The clock of the interval, in seconds.
         initial: A value to begin with where the files are missing. Without it the first check loads the value.
@@ -67,6 +67,7 @@ class FileReloader(Generic[T]):
         self._next_check = 0.0
         self._value = initial
         self._stamps: tuple[Stamp, ...] | None = None
+        self._failure: str | None = None
 
     @property
     def value(self) -> T:
@@ -84,11 +85,17 @@ class FileReloader(Generic[T]):
         """Whether there is a value, loaded or initial."""
         return self._value is not None
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the value is that of the files as they were checked last; False after a load that failed."""
+        return self._failure is None
+
     def refresh(self) -> bool:
         """Load the value if a file has changed; return whether it was loaded.
 
-        A check within the interval after the last one does nothing. The first load begins no interval, so that a change
-        right after it is found by the next check. Several threads may call it; one of them loads.
+        A failure that leaves the last value in place is reported once, until it changes or a load succeeds. A check
+        within the interval after the last one does nothing. The first load begins no interval, so that a change right
+        after it is found by the next check. Several threads may call it; one of them loads.
 
         Raises:
             OSError: there is no value yet, and the status of a file can't be read.
@@ -100,9 +107,12 @@ class FileReloader(Generic[T]):
             try:
                 return self._refresh()
             except Exception as error:
+                failure = f"{type(error).__name__}: {error}"
                 if self._value is None:
                     raise
-                self._failed(error)
+                if failure != self._failure:
+                    self._failed(error)
+                self._failure = failure
                 return False
 
     def _is_fresh(self) -> bool:
@@ -114,11 +124,14 @@ class FileReloader(Generic[T]):
         if self._value is not None:
             self._next_check = self._monotonic() + self._interval_seconds
         stamps = tuple(file_stamp(path) for path in self._files())
-        if self._value is not None and (stamps == self._known(stamps) or not self._are_still(stamps)):
+        if self._value is not None and not self._are_still(stamps):
             return False
-        self._value = self._load()
-        self._stamps = stamps
-        return True
+        is_changed = self._value is None or stamps != self._known(stamps)
+        if is_changed:
+            self._value = self._load()
+            self._stamps = stamps
+        self._failure = None
+        return is_changed
 
     def _known(self, stamps: tuple[Stamp, ...]) -> tuple[Stamp, ...]:
         # An initial value stands for missing files.

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from estelam.core.clock import Clock, to_micros
 from estelam.core.date_fields import Instant
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import UserFacingError
+from estelam.core.exceptions import UserFacingError, problem
 from estelam.core.files import open_atomic
 from estelam.core.model_files import load_model
 from estelam.core.reload import FileReloader
@@ -141,6 +141,11 @@ class OutageSchedule:
         edges = (edge for service in services for span in self._reloader.value.get(service, ()) for edge in span)
         return min((longest, *((edge - now) / 1e6 for edge in edges if edge > now)))
 
+    def is_current(self) -> bool:
+        """Return whether the newest state of the file is in force."""
+        self._reloader.refresh()
+        return self._reloader.is_current
+
     def _files(self) -> Sequence[Path]:
         return [] if self._path is None else [self._path]
 
@@ -155,4 +160,4 @@ class OutageSchedule:
 
 
 def _log_unreadable(error: Exception) -> None:
-    log.error("outages.unreadable", error=type(error).__name__)
+    log.error("outages.unreadable", error=type(error).__name__, problem=problem(error))

@@ -19,6 +19,7 @@ from uuid_utils import UUID
 
 from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
+from estelam.core.exceptions import problem
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Answer, Inquiry, LookupResult
 from estelam.ledger import loads, lost_loads, recall_runs, search
@@ -131,7 +132,13 @@ class InquiryRecorder:
             return self._answer_batch(inquiries)
         except Exception as error:  # noqa: BLE001 - on any fault no inquiry gets an answer
             refusal = refusal_for(error)
-            log.error("batch.failed", reason=refusal.reason, error=type(error).__name__, inquiries=len(inquiries))
+            log.error(
+                "batch.failed",
+                reason=refusal.reason,
+                error=type(error).__name__,
+                problem=problem(error),
+                inquiries=len(inquiries),
+            )
         # Not while the error is handled: its traceback refers to what may hold a lock on the store.
         self._record_failure(inquiries, refusal)
         return [refusal] * len(inquiries)
@@ -234,7 +241,9 @@ class InquiryRecorder:
                 self._ledger.append_at_once(connection, [*drafts, *self._annulments(written)])
             self._undecided = None
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
-            log.error("failure.unrecorded", error=type(error).__name__, inquiries=len(inquiries))
+            log.error(
+                "failure.unrecorded", error=type(error).__name__, problem=problem(error), inquiries=len(inquiries)
+            )
 
     def finish(self) -> None:
         """After the last batch, try once more to annul what a commit of unknown outcome wrote; nobody else knows it."""
@@ -242,7 +251,9 @@ class InquiryRecorder:
             self._annul_undecided()
         except Exception as error:  # noqa: BLE001 - the process ends, with or without the annulments
             inquiry_ids = [str(inquiry.id) for inquiry in self._undecided.inquiries] if self._undecided else []
-            log.error("undecided.abandoned", error=type(error).__name__, inquiry_ids=inquiry_ids)
+            log.error(
+                "undecided.abandoned", error=type(error).__name__, problem=problem(error), inquiry_ids=inquiry_ids
+            )
 
     def _annul_undecided(self) -> None:
         """Annul what a commit of unknown outcome wrote, where that could not be recorded at once."""
@@ -281,7 +292,7 @@ class InquiryRecorder:
         except LostCommitsError:
             raise
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
-            log.error("facts.note_failed", error=type(error).__name__)
+            log.error("facts.note_failed", error=type(error).__name__, problem=problem(error))
         self._ledger.check_signing_key()
 
 

@@ -9,6 +9,7 @@ from estelam.auth.authorization import Authorizer
 from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.changes import changes, from_notice, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.model import Catalogue
+from estelam.core.exceptions import problem
 from estelam.ledger import search
 from estelam.ledger.writer import LedgerWriter
 from estelam.storage.store import Store
@@ -52,5 +53,5 @@ def watch_catalogue(
                 record(seen)
                 recorded = seen
         except Exception as error:  # noqa: BLE001 - after any error the change is still to be recorded
-            log.error("catalogue.record_failed", error=type(error).__name__)
+            log.error("catalogue.record_failed", error=type(error).__name__, problem=problem(error))
         stopping.wait(CHECK_SECONDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from estelam.core.exceptions import problem
 from estelam.ledger import kept
 from estelam.ledger.proofs import note_of_size
 from estelam.ledger.tables import last_checkpoint
@@ -69,7 +70,9 @@ def last_commit_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
                 file.write(note)
             except OSError as error:
                 if not has_failed:
-                    log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+                    log.error(
+                        "checkpoint.keep_failed", error=type(error).__name__, problem=problem(error), path=str(path)
+                    )
                 has_failed = True
             else:
                 has_failed = False
@@ -82,7 +85,7 @@ def keep_checkpoint(path: Path, note: str) -> bool:
     try:
         kept.keep(path, note)
     except OSError as error:
-        log.error("checkpoint.keep_failed", error=type(error).__name__, path=str(path))
+        log.error("checkpoint.keep_failed", error=type(error).__name__, problem=problem(error), path=str(path))
         return False
     return True
 

@@ -21,7 +21,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from estelam.auth.authentication import Authenticator
 from estelam.core import addresses
 from estelam.core.errors import Reason, Refusal
-from estelam.core.exceptions import ServerError, describe_error
+from estelam.core.exceptions import ServerError, describe_error, problem
 from estelam.core.pem import KeyFileError, read_key_pair, read_trust
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.settings import ServingSettings
@@ -98,6 +98,10 @@ class ReloadingCredentials:
         """Return when the first certificate of the server's chain in use expires, in seconds since 1970."""
         return self._expires_at
 
+    def is_current(self) -> bool:
+        """Return whether the newest state of the files is in force, as of the last handshake."""
+        return self._reloader.is_current
+
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the configuration for this handshake and later ones; None keeps the last, also during a rotation.
 
@@ -120,7 +124,7 @@ class ReloadingCredentials:
 
 
 def _log_unreadable(error: Exception) -> None:
-    log.warning("certificate.unreadable", error=type(error).__name__)
+    log.warning("certificate.unreadable", error=type(error).__name__, problem=problem(error))
 
 
 def _unknown_method(call: Call) -> None:
@@ -155,6 +159,11 @@ class Server:
         except (OSError, KeyFileError) as error:
             raise ServerError(f"the server's certificate can't be used: {describe_error(error)}") from error
         metrics.watch_expiry("tls", credentials.expires_at)
+        metrics.watch_files("certificate", credentials.is_current)
+        metrics.watch_files("ca_certificates", authenticator.trust.is_current)
+        if settings.revocation_lists:
+            metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
+            metrics.watch_files("revocation_lists", authenticator.revocation.is_current)
         self._settings = settings
         self._batcher = batcher
         self.services = frozenset(name.partition("/")[0] for name in handlers)
@@ -308,7 +317,7 @@ def _watch_health(
         except Exception as error:  # noqa: BLE001 - any error means NOT_SERVING
             healthy = False
             if was_healthy is not False:
-                log.error("health.check_failed", error=type(error).__name__)
+                log.error("health.check_failed", error=type(error).__name__, problem=problem(error))
         if stopping.is_set():
             return
         in_outage = frozenset(name for name in server.services if outages.remaining_seconds(name) is not None)

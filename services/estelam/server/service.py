@@ -104,8 +104,8 @@ def run_recording_service(
         running.callback(_close, batcher, recorder)
         pacer = Pacer(timers, clock)
         authenticator = Authenticator(settings, is_denied=authorizer.is_denied, clock=clock)
-        if settings.revocation_lists:
-            metrics.watch_expiry("revocation_list", authenticator.revocation.expires_at)
+        metrics.watch_files("access", authorizer.is_current)
+        metrics.watch_files("outages", outages.is_current)
         inquiries = InquiryHandler(
             authenticator=authenticator,
             authorizer=authorizer,

@@ -52,6 +52,12 @@ class Metrics(ProcessMetrics):
             ["witness"],
             registry=self.registry,
         )
+        self._current_files = Gauge(
+            "estelam_files_in_force",
+            "1 while the newest state of the files in use is in force; 0 while it can't be used and the last one is.",
+            ["use"],
+            registry=self.registry,
+        )
         self._changed_files = Gauge(
             "estelam_store_files_changed",
             "1 while the store's files are changed by something else than the processes that use it: no answers.",
@@ -91,6 +97,10 @@ class Metrics(ProcessMetrics):
     def watch_expiry(self, use: str, expires_at: Callable[[], float]) -> None:
         """Show when what is in use as *use* expires: *expires_at* returns it in seconds since 1970, at any time."""
         self._expiry.labels(use).set_function(expires_at)
+
+    def watch_files(self, use: str, is_current: Callable[[], bool]) -> None:
+        """Show whether the newest state of the files in use as *use* is in force: *is_current* returns it."""
+        self._current_files.labels(use).set_function(is_current)
 
     def set_serving(self, *, healthy: bool, in_outage: bool = False) -> None:
         """Set whether the service is healthy, and whether it is in an announced outage; it is ready in either case."""

@@ -16,6 +16,7 @@ from estelam.auth.grants import AccessConfigError
 from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock
+from estelam.core.exceptions import problem
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from quality import repository
@@ -112,7 +113,7 @@ class Monitor:
         try:
             await asyncio.to_thread(self._write, taken.write)
         except Exception as error:  # noqa: BLE001 - after any failure of the store the records must be kept
-            log.error("store.write_failed", error=type(error).__name__)
+            log.error("store.write_failed", error=type(error).__name__, problem=problem(error))
             self._buffer = taken.followed_by(self._buffer)
             return False
         return True
@@ -136,7 +137,7 @@ class Monitor:
             self._catalogue = catalogues.read_catalogue(self._settings.catalogue)
         except AccessConfigError as error:
             # Continue with the catalogue that was read last: an editing error must not stop the monitor.
-            log.error("catalogue.read_failed", error=type(error).__name__)
+            log.error("catalogue.read_failed", error=type(error).__name__, problem=problem(error))
         return self._catalogue
 
     def _scrape_metrics(self, minute: int) -> list[MetricsSample]:

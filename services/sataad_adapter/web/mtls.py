@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 import structlog
 from starlette.types import ASGIApp
 
-from estelam.core.exceptions import ServerError, describe_error
+from estelam.core.exceptions import ServerError, describe_error, problem
 from estelam.core.pem import KeyFileError
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
 from estelam.core.tls import server_context
@@ -63,7 +63,7 @@ class _ClientCertificateProtocol(DeadlineProtocol):
 
 
 def _log_unreadable(error: Exception) -> None:
-    log.warning("certificate.unreadable", error=type(error).__name__)
+    log.warning("certificate.unreadable", error=type(error).__name__, problem=problem(error))
 
 
 def _pem(der: bytes) -> bytes:

@@ -285,3 +285,16 @@ def test_check_command(estelam: CommandLine, folder: Path, edit: Edit) -> None:
     assert [("grants.yaml", 8, "grants.0.consumer", "no party is named crab")] == [
         (found["file"], found["line"], found["field"], found["description"]) for found in as_json.json["fields"]
     ]
+
+
+def test_check_of_an_access_table(estelam: CommandLine, tmp_path: Path) -> None:
+    """The command that validates a catalogue validates an access table too, before it is put in place."""
+    path = tmp_path / "access.toml"
+    path.write_text((ROOT / "deploy" / "promissory" / "access.toml").read_text("utf-8"), "utf-8")
+    valid = estelam("catalogue", "check", "--catalogue", str(path), "--json")
+    path.write_text(path.read_text("utf-8") + '[[deny]]\nkey = "lost"\n', "utf-8")
+    invalid = estelam("catalogue", "check", "--catalogue", str(path))
+
+    assert (0, True) == (valid.code, valid.json["valid"])
+    assert 1 == invalid.code
+    assert f"{path}: deny.0" in invalid.err

@@ -122,19 +122,25 @@ def test_first_load_begins_no_interval(file: Path) -> None:
 
 
 def test_failed_load_keeps_value(file: Path) -> None:
-    """A load that fails leaves the last value, is tried again at the next check, and ends with a good file."""
+    """A load that fails leaves the last value, is tried again at the next check, and ends with a good file.
+
+    Its error is reported once, so that a log has one line of it.
+    """
     reading = Reading(file)
     reading.reloader.refresh()
     write_atomic(file, "broken")
 
     for _ in range(2):
         assert not reading.reloader.refresh()
-    assert ["broken", "broken"] == list(map(str, reading.failures))
-    assert reading.reloader.value == "one"
+    assert ["broken"] == list(map(str, reading.failures))
+    assert (reading.reloader.value, reading.reloader.is_current) == ("one", False)
     assert reading.loads == 3
+    file.unlink()
+    assert not reading.reloader.refresh()
+    assert [ValueError, FileNotFoundError] == list(map(type, reading.failures))
     write_atomic(file, "two")
     assert reading.reloader.refresh()
-    assert reading.reloader.value == "two"
+    assert (reading.reloader.value, reading.reloader.is_current) == ("two", True)
 
 
 def test_missing_file_is_a_change(file: Path) -> None:

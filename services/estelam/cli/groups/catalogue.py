@@ -15,7 +15,10 @@ implemented = implemented_in("estelam.cli.commands.catalogue")
 @app.command()
 @implemented
 def check(catalogue: Catalogue = None, as_json: AsJson = False) -> None:
-    """Validate the catalogue. Exit 0: it is valid; 1: it is not, with each fault by file and line."""
+    """Validate the catalogue, or the access table (TOML) that `--catalogue` names.
+
+    Exit 0: it is valid; 1: it is not, with each fault by file and line.
+    """
 
 
 @app.command()
