@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
-from estelam.core.files import write_atomic
+from estelam.core.files import create_private_folder, write_atomic
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.core.settings_file import CONFIG
@@ -137,11 +137,11 @@ def create_sandbox(
         _issue(sandbox)
     if not (sandbox.pki / "quality-reports.crt").exists():
         _issue_signing(sandbox.pki, "quality-reports", monitoring.EXCHANGE)
+    for name in ("promissory", "judiciary", "quality"):
+        create_private_folder(sandbox.folder / name)
     monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
     for name in ("promissory", "judiciary"):
-        home = sandbox.folder / name
-        home.mkdir(parents=True, exist_ok=True)
-        keyring = home / "subjects.keys"
+        keyring = sandbox.folder / name / "subjects.keys"
         if not keyring.exists():
             keyring.touch(mode=0o600)
             keyring.write_text(new_keyring_line("k1"), "ascii")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from estelam.core.files import PRIVATE_FILE, write_atomic
+from estelam.core.files import PRIVATE_FILE, create_private_folder, write_atomic
 
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -41,7 +41,7 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=3650),
     ) -> "DevCertificateAuthority":
         """Create a new authority in *folder*, valid from *since* (default: now)."""
-        folder.mkdir(parents=True, exist_ok=True)
+        create_private_folder(folder)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, subject, key, key, since or datetime.now(UTC), lifetime)

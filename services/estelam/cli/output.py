@@ -10,6 +10,7 @@ ISO 8601, instants in UTC.
 
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -153,6 +154,10 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None,
         day, hour = dates.format_jalali(then.date()).replace("-", "/"), f"{then:%H:%M}"
         persian = digits.en_to_fa(f"پس از {day} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
         print_line(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", to_stderr=True)
+    elif refusal.retry_seconds:
+        wait = counted(math.ceil(refusal.retry_seconds), "second", "seconds")
+        persian = digits.en_to_fa(f"{math.ceil(refusal.retry_seconds)} ثانیه دیگر دوباره استعلام کنید.")
+        print_line(f"Try again in {wait}.\n{persian}", to_stderr=True)
     raise typer.Exit(code)
 
 

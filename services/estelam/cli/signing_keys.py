@@ -8,7 +8,7 @@ from estelam.core.exceptions import UsageError
 from estelam.core.keys import RetirementList, VerifyingKey, verifying_keys
 from estelam.core.note_keys import KeyKind, NoteKey, read_keys
 from estelam.core.pem import KeyFileError
-from estelam.core.settings import ClientSettings, load_settings
+from estelam.core.settings import ClientSettings, SettingsError, load_settings
 from estelam.receipts.problems import Verdict
 
 
@@ -34,11 +34,18 @@ def service_keys(service: str, retired_keys: Path | None) -> dict[str, Verifying
     """Return the keys that verify the receipts of *service* by the settings, with the list *retired_keys* if named.
 
     Raises:
-        KeyFileError, SettingsError: a file can't be used.
+        KeyFileError, SettingsError: a file can't be used, or there is no certificate.
         OSError: a file can't be read.
     """
-    settings = load_settings(ClientSettings)
-    return verifying_keys([settings.pki / f"{service}-receipts.crt"], retired_keys or settings.retired_keys)
+    advice = f"give --certificate FILE, the signing certificate that the provider of {service} publishes"
+    try:
+        settings = load_settings(ClientSettings)
+    except SettingsError as error:
+        raise SettingsError(f"{advice}: {error}") from None
+    certificate = settings.pki / f"{service}-receipts.crt"
+    if not certificate.exists():
+        raise KeyFileError(f"{advice}: there is none at {certificate}, where the settings look for it")
+    return verifying_keys([certificate], retired_keys or settings.retired_keys)
 
 
 def named_witnesses(files: Sequence[Path], needed: int) -> list[NoteKey]:

@@ -126,6 +126,17 @@ def create_private_folder(folder: Path) -> None:
             folder.chmod(PRIVATE_FOLDER)
 
 
+def make_private(path: Path) -> None:
+    """Take from the file *path*, if it exists, the permissions that PRIVATE_FILE lacks. It is not opened.
+
+    Raises:
+        OSError: it is another user's, or can't be changed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_mode & 0o7777 & ~PRIVATE_FILE:
+            path.chmod(PRIVATE_FILE)
+
+
 def create_private_file(path: Path) -> None:
     """Create the empty file *path* with PRIVATE_FILE, unless it exists.
 

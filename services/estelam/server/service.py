@@ -82,6 +82,8 @@ def run_recording_service(
             last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
             if last_note:
                 ledger.keep_committed(search.size(connection), last_note)
+        if path and last_note:
+            keep_checkpoint(path, last_note)
         recorder = InquiryRecorder(
             store=store,
             ledger=ledger,

@@ -8,12 +8,12 @@ import ctypes
 import fcntl
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine
 
-from estelam.core.files import create_private_file, create_private_folder
+from estelam.core.files import create_private_file, create_private_folder, make_private
 from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
 from estelam.storage.statements import run_text
 from estelam.storage.watched_files import WatchedHalf, Writers, announced_writer
@@ -161,6 +161,9 @@ class SQLite:
                 self.close()
 
     def _connect(self) -> sqlite3.Connection:
+        for schema, mode in self._modes.items():
+            if mode is not AccessMode.READ:
+                _make_private(self._path(schema).resolve())
         if self._modes[FACTS] is not AccessMode.READ:
             self._announcing.close()
             self._announcing.enter_context(announced_writer(self._path(FACTS)))
@@ -192,6 +195,13 @@ class SQLite:
                 # gap loses everything after it. So the log is checkpointed before anything is added to it.
                 connection.execute(f"PRAGMA {schema}.wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _make_private(database: Path) -> None:
+    """Take from others what a copy or a backup has let them read; SQLite gives a new log the same permissions."""
+    for path in (database, *(database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm"))):
+        with suppress(PermissionError):  # a file of another user, which this one may only write to
+            make_private(path)
 
 
 def _writers(schema: str, mode: AccessMode) -> Writers:

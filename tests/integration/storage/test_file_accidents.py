@@ -296,3 +296,22 @@ def test_permissions(loaded: Sandbox, tmp_path: Path) -> None:
     assert 0o700 == folder.stat().st_mode & 0o777
     assert {0o600} == {*files, keyring.stat().st_mode & 0o777}
     assert len(files) > 6
+
+
+def test_permissions_of_a_copied_store(loaded: Sandbox) -> None:
+    """A store whose files others may read, as after a copy, is its owner's alone once it is open to write."""
+    names = ("ledger.db", "facts.db")
+    for name in names:
+        (folder(loaded) / name).chmod(0o644)
+    with closing(Store(loaded.promissory().store, facts=AccessMode.WRITE, ledger=AccessMode.WRITE)) as store:
+        store.ping()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder(loaded).glob("*.db*")}
+
+    assert dict.fromkeys(modes, 0o600) == modes
+
+
+def test_folders_of_a_sandbox(loaded: Sandbox) -> None:
+    """The folders of stores and of keys are their owner's alone, whoever made them first."""
+    folders = [loaded.folder / name for name in ("promissory", "judiciary", "quality")]
+
+    assert {0o700} == {path.stat().st_mode & 0o777 for path in (*folders, loaded.pki)}

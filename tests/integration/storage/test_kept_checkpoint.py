@@ -105,6 +105,16 @@ def test_hung_volume(service: Service, start: Start, monkeypatch: pytest.MonkeyP
     service.path.unlink()
 
 
+def test_kept_at_start(service: Service, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that has started has kept its newest checkpoint, before any answer, as after a restore."""
+    service.answer()
+    service.path.unlink()
+    monkeypatch.setattr("estelam.server.checkpoint_keeper.KEEP_SECONDS", 60.0)
+    start(promissory_opening(service.sandbox, kept_checkpoint=service.path, shutdown_delay_seconds=0))
+
+    assert service.size() == service.kept_size()
+
+
 @both_engines_in_full
 def test_rollback(service: Service, back_up: Callable[[], Callable[[], None]]) -> None:
     """A ledger restored to an earlier state is refused, with both sizes, until that is acknowledged and noted."""
