@@ -27,6 +27,7 @@ from estelam.ledger.basis import Basis
 from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.writer import Appended, EntryDraft, LedgerWriter, Prepared
 from estelam.pipeline.batcher import Batcher
+from estelam.pipeline.failure_log import FailureLog
 from estelam.receipts.receipt import with_receipt
 from estelam.storage import coverage
 from estelam.storage.base import LostCommitsError
@@ -118,6 +119,7 @@ class InquiryRecorder:
         self._on_commit = on_commit
         self._commits = ProvenCommits(ledger.verify)
         self._facts = lost_loads.FactsCheck()
+        self._failures = FailureLog(clock.monotonic)
         self._lost: list[lost_loads.NotedLoad] = []  # as last logged
         # The commit whose outcome is not known, until what it wrote is annulled.
         self._undecided: _Undecided | None = None
@@ -132,13 +134,15 @@ class InquiryRecorder:
             return self._answer_batch(inquiries)
         except Exception as error:  # noqa: BLE001 - on any fault no inquiry gets an answer
             refusal = refusal_for(error)
-            log.error(
-                "batch.failed",
-                reason=refusal.reason,
-                error=type(error).__name__,
-                problem=problem(error),
-                inquiries=len(inquiries),
-            )
+            if (unlogged := self._failures.unlogged("batch.failed", error)) is not None:
+                log.error(
+                    "batch.failed",
+                    reason=refusal.reason,
+                    error=type(error).__name__,
+                    problem=problem(error),
+                    inquiries=len(inquiries),
+                    unlogged=unlogged,
+                )
         # Not while the error is handled: its traceback refers to what may hold a lock on the store.
         self._record_failure(inquiries, refusal)
         return [refusal] * len(inquiries)
@@ -241,9 +245,14 @@ class InquiryRecorder:
                 self._ledger.append_at_once(connection, [*drafts, *self._annulments(written)])
             self._undecided = None
         except Exception as error:  # noqa: BLE001 - the callers get the refusal, recorded or not
-            log.error(
-                "failure.unrecorded", error=type(error).__name__, problem=problem(error), inquiries=len(inquiries)
-            )
+            if (unlogged := self._failures.unlogged("failure.unrecorded", error)) is not None:
+                log.error(
+                    "failure.unrecorded",
+                    error=type(error).__name__,
+                    problem=problem(error),
+                    inquiries=len(inquiries),
+                    unlogged=unlogged,
+                )
 
     def finish(self) -> None:
         """After the last batch, try once more to annul what a commit of unknown outcome wrote; nobody else knows it."""
@@ -292,7 +301,8 @@ class InquiryRecorder:
         except LostCommitsError:
             raise
         except Exception as error:  # noqa: BLE001 - the next inquiry or ping notes them
-            log.error("facts.note_failed", error=type(error).__name__, problem=problem(error))
+            if (unlogged := self._failures.unlogged("facts.note_failed", error)) is not None:
+                log.error("facts.note_failed", error=type(error).__name__, problem=problem(error), unlogged=unlogged)
         self._ledger.check_signing_key()
 
 

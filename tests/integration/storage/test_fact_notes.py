@@ -284,6 +284,26 @@ def test_answer_of_a_lost_commit_is_annulled(
     assert worker.chain()
 
 
+def test_lasting_failure_is_logged_once(workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure of the store that lasts is one line of each event, not one for each inquiry; another one is logged."""
+    worker, _ = workers
+
+    def attempt_with(problem: str) -> None:
+        def fail(_store: Store) -> Any:
+            raise StoreError(problem)
+
+        monkeypatch.setattr(Store, "transaction", fail)
+        monkeypatch.setattr(Store, "append", fail)
+        worker.attempt()
+
+    with capture_logs() as events:
+        for problem in ("removed", "removed", "removed", "replaced"):
+            attempt_with(problem)
+
+    assert ["batch.failed", "failure.unrecorded"] * 2 == [event["event"] for event in events]
+    assert [("removed", 0)] * 2 + [("replaced", 2)] * 2 == [(event["problem"], event["unlogged"]) for event in events]
+
+
 def recall(sandbox: Sandbox, *more: str | Path, since: str = "1") -> CommandResult:
     return CommandLine(sandbox)("judiciary", "recall", "--since", since, "--settle", "0", *more)
 
