@@ -11,7 +11,7 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosignature

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import VerifyingKey
 from estelam.core.note_keys import NoteKey

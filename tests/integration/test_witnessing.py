@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.keys import verifying_keys

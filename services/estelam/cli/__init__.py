@@ -2,19 +2,21 @@
 
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
-
-from estelam.cli.root import application
-from estelam.core.exceptions import UserFacingError
-
-__all__ = ["application", "main"]
 
 EXIT_USAGE = 2
 
 
 def main() -> None:
     """Run one command."""
+    if "serve" in sys.argv[1:3]:
+        # By default it would end the process, until `Signals` notes it, a second of imports later.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    from estelam.cli.root import application  # noqa: PLC0415 - the signal is blocked before these are imported
+    from estelam.core.exceptions import UserFacingError  # noqa: PLC0415
+
     # A garbage collection during the imports finds nothing to free and takes a tenth of the start. A command turns it
     # on again once it has imported its implementation.
     gc.disable()
@@ -47,6 +49,8 @@ def _prepare_streams() -> None:
 
 
 def _exit_error(message: str, code: int) -> NoReturn:
+    from estelam.core.exceptions import UserFacingError  # noqa: PLC0415 - as in `main`
+
     try:
         if "--json" in sys.argv[1:]:
             from estelam.cli import output  # noqa: PLC0415 - imports what the help does without

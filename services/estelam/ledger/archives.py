@@ -15,7 +15,7 @@ from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, StaticPool, Table, create_engine, func, insert, select, text
 
-from estelam.core.files import sync_folder
+from estelam.core.files import create_private_file, create_private_folder, sync_folder
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import partitions
 from estelam.ledger.confirmations import CLOCKS_DIFFER_MICROS, KEPT_MICROS
@@ -109,9 +109,10 @@ def write(connection: Connection, service: str, folder: Path, entries: tuple[int
     first, end = entries
     path = file_of(folder, service, first)
     draft = path.with_name(f".{path.name}.new")
-    folder.mkdir(parents=True, exist_ok=True)
+    create_private_folder(folder)
     draft.unlink(missing_ok=True)
-    with _opened(draft, "rwc") as copy:
+    create_private_file(draft)
+    with _opened(draft, "rw") as copy:
         _create(copy)
         _copy(connection, copy, entry_table, _entry["index"] >= first, _entry["index"] < end)
         size = checkpoint_table.c.size

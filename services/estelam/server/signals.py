@@ -34,6 +34,7 @@ class Signals:
         """Note these signals too."""
         for number in numbers:
             signal.signal(number, self._received.setdefault)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # one that the program has blocked until now counts
 
     def close(self) -> None:
         """Close the sockets; the signals have no effect from then on."""

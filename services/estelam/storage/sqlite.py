@@ -65,9 +65,12 @@ class SQLite:
         self._announcing.close()
         if self._is_abandoned:
             return
+        if self._change is None:  # nobody has looked since the last transaction
+            self._look(half.other_file() for half in self._halves.values())
         is_writer = set(self._modes.values()) != {AccessMode.READ}
         keeps_content = self._lost is None and all(half.keeps_content for half in self._halves.values())
-        if self._change is None or not is_writer or keeps_content:
+        can_be_closed = not any(half.is_memory_cut_off() for half in self._halves.values())
+        if can_be_closed and (self._change is None or not is_writer or keeps_content):
             self._disconnect()
             return
         self._is_abandoned = True

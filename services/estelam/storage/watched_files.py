@@ -4,7 +4,8 @@ SQLite keeps its files open. It writes on to a file that was removed or replaced
 at the next start; and what it reads of a file that was written over may be the facts of another day. So before each
 transaction, and before its answers are sent, the files are compared with what they were:
 
-- The database, its log (-wal) and its shared memory (-shm) are the same files as before, and not shorter.
+- The database, its log (-wal) and its shared memory (-shm) are the same files as before, and not shorter. Memory
+  that is mapped from a file that was cut off ends the process at the next access (SIGBUS), so it is compared first.
 - Database and log have the size and the time of change that they were left with. The ledger is changed by its own
   process alone. The facts are changed by processes that announce it (`announced_writer`).
 - The log begins with a valid header.
@@ -133,7 +134,12 @@ class WatchedHalf:
                 return f"{path} was removed"
             if was and one and one[:2] != was[:2]:
                 return f"{path} was replaced"
-        return None
+        return f"{self._paths[2]} was cut off" if self.is_memory_cut_off(now) else None
+
+    def is_memory_cut_off(self, now: Sequence[_State | None] | None = None) -> bool:
+        """Whether the shared memory is shorter than it was: SQLite never makes it so while a process has it open."""
+        was, memory = self._states[2], (now or self._now())[2]
+        return was is not None and memory is not None and memory.size < was.size
 
     def _different(self, now: Sequence[_State | None]) -> str | None:
         """Return the path of the database or the log, if its content differs from what it was."""

@@ -13,7 +13,7 @@ from sqlalchemy import make_url, select, text
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys

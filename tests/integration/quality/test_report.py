@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from estelam.auth.dev_ca import DevCertificateAuthority
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.core.dates import format_jalali
 from estelam.core.keys import verifying_keys
 from estelam.core.pem import read_certificates

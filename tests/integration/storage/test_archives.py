@@ -92,6 +92,14 @@ def test_searches_read_archived_entries(archived: tuple[CommandLine, Path]) -> N
     assert 0 == command(*RECALL, "--archive", str(folder)).code
 
 
+def test_archive_is_private(archived: tuple[CommandLine, Path]) -> None:
+    """Only the owner may read what is archived, whatever the umask: it is as personal as the ledger."""
+    _, folder = archived
+
+    assert 0o700 == folder.stat().st_mode & 0o777
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
 def test_young_entries_are_not_archived(small: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partition with an entry that may still confirm an inquiry stays in the store, and one that is older goes."""
     monkeypatch.setattr(archives, "MIN_AGE_MICROS", confirmations.KEPT_MICROS)

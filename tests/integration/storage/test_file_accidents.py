@@ -108,6 +108,47 @@ def test_shared_memory_noticed(loaded: Sandbox, store: Store, accident: Accident
         store.ping()
 
 
+def cut_to(size: int) -> Accident:
+    return lambda path: os.truncate(path, size)
+
+
+@pytest.mark.parametrize("size", [0, 4096, 32767])
+@pytest.mark.parametrize("name", ["ledger.db-shm", "facts.db-shm"])
+def test_shared_memory_cut_off(loaded: Sandbox, store: Store, name: str, size: int) -> None:
+    """Shared memory that is cut off is noticed before SQLite touches it, which would end the process."""
+    cut_to(size)(folder(loaded) / name)
+
+    for use in (store.ping, store.close, store.ping):
+        with pytest.raises(StoreError, match=f"{name} was cut off"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["ledger.db-shm", "facts.db-shm"])
+def test_shared_memory_cut_off_at_the_end(loaded: Sandbox, store: Store, name: str) -> None:
+    """Also where no transaction has looked since, a store is not closed over shared memory that was cut off."""
+    cut_to(0)(folder(loaded) / name)
+
+    with pytest.raises(StoreError, match=f"{name} was cut off"):
+        store.close()
+
+
+@pytest.mark.parametrize("name", ["ledger.db-shm", "facts.db-shm"])
+def test_service_with_shared_memory_cut_off(loaded: Sandbox, name: str) -> None:
+    """A service whose shared memory is cut off refuses, logs the file, and has every answer after a restart."""
+    service = ServiceProcess("promissory", loaded).start()
+    with caller(loaded, service.address) as ask:
+        answers = [ask() for _ in range(3)]
+        cut_to(0)(folder(loaded) / name)
+        refused = [refusal(ask) for _ in range(3)]
+        service.stop()
+    with ServiceProcess("promissory", loaded) as again, caller(loaded, again.address) as ask:
+        answers.append(ask())
+
+    assert [ANSWER_YES] * 4 == answers
+    assert [STORE_UNAVAILABLE] * 3 == refused
+    assert f"{name} was cut off" in service.log.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("name", "accident"),
     [

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Catalogue, Method
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.compat.baseline import Baseline
 from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP, CompatibilityViolation, Release, compatibility_violations
 from estelam.compat.surface import contract_surface

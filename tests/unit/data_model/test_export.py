@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from typer.testing import CliRunner
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.core.errors import Reason
 from estelam.data_model.model import load
 from estelam.inquiry.v1 import inquiry_pb2

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import to_datetime
 from estelam.core.pem import read_certificates

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conformance.target import Target
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.core.clock import to_datetime
 from estelam.core.keys import key_fingerprint, verifying_keys
 from estelam.core.pem import KeyFileError, read_certificates

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from estelam.cli import application
+from estelam.cli.root import application
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, write_archive

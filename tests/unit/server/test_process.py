@@ -90,6 +90,36 @@ run_until_shutdown(load, service)
 print(*runs, sep=", ")
 """
 
+# SIGHUP comes with the first import of the program, long before its handler is set.
+EARLY = """
+import contextlib, importlib.abc, os, signal, sys, threading
+from types import SimpleNamespace
+from estelam.cli import main
+
+class Sender(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "estelam.cli.root":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, Sender())
+sys.argv = ["estelam", "promissory", "serve", "--help"]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None):
+    main()
+
+from estelam.server.process import run_until_shutdown
+runs = []
+
+@contextlib.contextmanager
+def service(settings):
+    runs.append("run")
+    if len(runs) == 2:
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    yield SimpleNamespace(port=1)
+
+run_until_shutdown(lambda: SimpleNamespace(log_level="critical"), service)
+print(*runs)
+"""
+
 
 def run(script: str) -> tuple[int, str, str]:
     """Run *script* in a process; return its status, output and errors."""
@@ -124,3 +154,8 @@ def test_restart_reads_settings() -> None:
         ("service.settings_kept", "key: no such file"),
         ("service.restarted", None),
     ] == [(event["event"], event.get("error")) for event in map(json.loads, logged.splitlines())]
+
+
+def test_restart_signal_during_imports() -> None:
+    """A SIGHUP that comes before the program has set its handlers is kept, and honoured once they stand."""
+    assert (0, "run run", "") == run(EARLY)
