@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.inventory import USES
 from estelam.cli.sections import section_kinds
+from estelam.core.keys import SigningKey
 from estelam.core.pem import read_certificates
 from quality.settings import ProbeIdentity
 from tests.e2e.conftest import CommandLine
@@ -173,6 +174,30 @@ def test_retired_key(show: CommandLine, sandbox: Sandbox, monkeypatch: pytest.Mo
     assert ["the signing key was retired at"] * 2 == [
         problem.partition(": ")[2].partition(": ")[2][:30] for problem in problems(show, "promissory", "setad")
     ]
+
+
+def test_problem_stands_at_the_key_in_use(
+    show: CommandLine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is wrong with the signing key in use is the problem of its certificate, whichever file is named first."""
+    settings, other = sandbox.promissory(), sandbox.judiciary().signing_certificates[0]
+    own = settings.signing_certificates[0]
+    retired = write_retirement(sandbox.folder / "retired.json", own, NOW - DAY, "superseded")
+    monkeypatch.setenv("ESTELAM_PROMISSORY_RETIRED_KEYS", str(retired))
+    monkeypatch.setenv("ESTELAM_PROMISSORY_SIGNING_CERTIFICATES", f"{other}:{own}")
+    rows = [row for row in show("promissory", "--json").json if row["use"] == "signing"]
+
+    assert [(other.name, False), (own.name, True)] == [(row["name"], bool(row["problem"])) for row in rows]
+
+
+def test_retirement_ends_the_use_of_a_key(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A key whose retirement is announced runs out then, and not with its certificate."""
+    settings = sandbox.promissory()
+    own = settings.signing_certificates[0]
+    retired = write_retirement(tmp_path / "retired.json", own, NOW + DAY, "superseded")
+    announced = SigningKey.load(settings.signing_key, [own], retired)
+
+    assert (NOW + DAY).timestamp() - 1 == announced.expires_at < SigningKey.load(settings.signing_key, [own]).expires_at
 
 
 def test_revocation_list(show: CommandLine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

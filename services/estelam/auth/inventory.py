@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import BaseModel
@@ -17,7 +18,7 @@ from estelam.core.clock import to_micros
 from estelam.core.exceptions import UserFacingError, describe_error, named_error
 from estelam.core.key_types import key_type
 from estelam.core.keys import SigningKey, key_fingerprint, verifying_keys
-from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls, read_key_pair
+from estelam.core.pem import KeyFileError, name_text, read_certificates, read_crls, read_key_pair, read_private_key
 from estelam.core.settings import ClientSettings, ServingSettings, SettingsSection
 
 
@@ -98,7 +99,7 @@ def _items(section: SettingsSection, model: BaseModel, now: datetime, until: dat
                 use = _PROBING
             key = getattr(model, use.key) if use.key else None
             for files in _groups(value):
-                yield from _inspect(use.name, files, partial(_check, use.name, files, key, section), now, until)
+                yield from _inspect(use.name, files, partial(_check, use.name, files, key, section), now, until, key)
 
 
 def _groups(value: Path | tuple[Path, ...] | dict[str, Path]) -> list[tuple[Path, ...]]:
@@ -127,9 +128,18 @@ def _is_of_server(file: Path) -> bool:
 
 
 def _inspect(
-    use: str, files: tuple[Path, ...], check: Callable[[datetime], object], now: datetime, until: datetime
+    use: str,
+    files: tuple[Path, ...],
+    check: Callable[[datetime], object],
+    now: datetime,
+    until: datetime,
+    key: Path | None = None,
 ) -> list[Item]:
-    """Return the items of *files*; what is wrong with a file, or by *check* with all, is the first's problem."""
+    """Return the items of *files*; what is wrong with a file is its problem.
+
+    What is wrong by *check* with all is the problem of the first certificate of the signing *key*, if there is one,
+    else of the first.
+    """
     found: list[Item] = []
     for file in files:
         try:
@@ -142,9 +152,22 @@ def _inspect(
             check(now)
             check(until)
         except (OSError, UserFacingError) as error:
-            found[0] = replace(found[0], problem=describe_error(error))
+            own = _signing_key_sha256(key)
+            place = next((number for number, item in enumerate(found) if own and item.key_sha256 == own), 0)
+            found[place] = replace(found[place], problem=describe_error(error))
     # Certificates that signed in the past stay for ever.
     return found if use in {"signing", "verifying"} else [_dated(item, now, until) for item in found]
+
+
+def _signing_key_sha256(key: Path | None) -> str | None:
+    """Return the fingerprint of the signing key in the file *key*; None if it holds none, or can't be read."""
+    if key is None:
+        return None
+    try:
+        private = read_private_key(key)
+    except (OSError, UserFacingError):
+        return None
+    return key_fingerprint(private.public_key()) if isinstance(private, Ed25519PrivateKey) else None
 
 
 def _check(use: str, files: tuple[Path, ...], key: Path | None, section: SettingsSection, at: datetime) -> None:

@@ -291,8 +291,12 @@ class SigningKey:
 
     @property
     def expires_at(self) -> int:
-        """The last second, since 1970, of the latest certificate."""
-        return max(last for _, last in self.verifying_key.periods)
+        """The last second, since 1970, in which the key may sign, by its latest certificate and its retirement."""
+        last = max(last for _, last in self.verifying_key.periods)
+        if (retirement := self.verifying_key.retirement) is None:
+            return last
+        retired_at = datetime.strptime(retirement.retired_at, INSTANT).replace(tzinfo=UTC)
+        return min(last, int(retired_at.timestamp()) - 1)
 
     def sign(self, content: bytes, micros: int) -> bytes:
         """Return the signature of *content*, which states the time *micros* (microseconds since 1970).
