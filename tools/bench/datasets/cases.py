@@ -44,7 +44,9 @@ def write_changes(path: Path, cases: int, changes: int, minute: int) -> None:
     """Write *changes* of the first *cases*, evenly spread, to *path*: they are registered at another *minute*."""
     with path.open("wb") as file:
         file.write(f"{','.join(COLUMNS)}\n".encode("ascii"))
-        for number in np.linspace(0, cases - 1, changes, dtype=np.int64):
+        places = np.arange(changes)
+        # In each stretch at another place: numbers that all end in zeros look as if a spreadsheet had rounded them.
+        for number in places * (step := cases // changes) + places % step:
             file.write(_rows(np.array([number])).tobytes().replace(b"T09:30", f"T09:{minute:02}".encode("ascii")))
 
 
