@@ -54,11 +54,16 @@ def test_denied_certificates(estelam: CommandLine, folder: Path) -> None:
     """The consumer's denied certificates are listed, another party's are not."""
     line = f"denied: [{{ key: {'ab' * 32}, party: setad, reason: lost key }}]"
     (folder / "certificates.yaml").write_text(line, "utf-8")
-    command = ("catalogue", "explain", "--catalogue", str(folder), "--method", "CheckNote", "--json", "--consumer")
+    command = ("catalogue", "explain", "--catalogue", str(folder), "--method", "CheckNote", "--consumer")
 
-    denied = {name: estelam(*command, name).json["denied_certificates"] for name in ("setad", "sample-agency")}
+    denied = {
+        name: estelam(*command, name, "--json").json["denied_certificates"] for name in ("setad", "sample-agency")
+    }
+    verdict, certificates, *_ = estelam(*command, "setad").out.splitlines()
 
     assert {"setad": [f"{'ab' * 32}: lost key"], "sample-agency": None} == denied
+    assert ["admitted", "only", "with", "a", "certificate", "that", "is", "not", "denied"] == verdict.split()
+    assert certificates.startswith("denied certificates")
 
 
 def test_denied_call(estelam: CommandLine) -> None:

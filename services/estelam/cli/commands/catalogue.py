@@ -116,9 +116,11 @@ def explain_call(consumer: str, method: str, on: str | None, catalogue: Path | N
     with output.user_errors(as_json=as_json):
         explained = explain(found, consumer=consumer, method=method, day=day)
     facts = _facts(found, explained, day)
-    output.print_record(
-        facts if as_json else facts | {"why_not": "\n".join(explained.denial_reasons) or None}, as_json=as_json
-    )
+    if not as_json:
+        facts["why_not"] = "\n".join(explained.denial_reasons) or None
+        if explained.admitted and facts["denied_certificates"]:
+            facts["admitted"] = "only with a certificate that is not denied"
+    output.print_record(facts, as_json=as_json)
     raise typer.Exit(0 if explained.admitted else output.EXIT_REFUSED)
 
 
@@ -172,6 +174,7 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
     denied = [f"{d.name}: {d.reason}" for d in catalogue.denied if d.party == target.party.slug]
     return {
         "admitted": explained.admitted,
+        "denied_certificates": denied or None,
         "why_not": list(explained.denial_reasons) or None,
         "day": day,
         "consumer": f"{target.party.slug} ({target.party.legal_id or 'no legal id on record'})",
@@ -184,7 +187,6 @@ def _facts(catalogue: Catalogue, explained: Explanation, day: date) -> dict[str,
         "quota": access and access.quota.model_dump(),
         "quota_left": access and _left(access),
         "required_metadata": list(access.required_metadata) if access and access.required_metadata else None,
-        "denied_certificates": denied or None,
         "deprecated": target.method and target.method.deprecated,
         "sunset": target.method and target.method.sunset,
         "replaced_by": target.method and target.method.replaced_by,
