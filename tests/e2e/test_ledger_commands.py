@@ -1,11 +1,14 @@
 """`estelam ledger`: what it verifies and finds, and that a malformed question never gets an empty or damning answer."""
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from estelam.core.keys import key_fingerprint
+from estelam.core.pem import read_certificates
 from estelam.receipts.archive import read_archive
 from estelam.receipts.checkpoint import parse
 from estelam.receipts.tree import is_consistent, leaf_hash, root_from_path
@@ -127,6 +130,52 @@ def test_proofs(estelam: CommandLine, tmp_path: Path) -> None:
     assert foreign.verify_consistency(old.size, new.size, old.root, new.root, consistent)
 
 
+def test_proofs_are_verified_offline(estelam: CommandLine, tmp_path: Path) -> None:
+    """Proofs of an entry and of an earlier head are verified without a store; one of another head or entry is not."""
+    estelam(*CHECK, *options(**LIVE), "--save-receipt", str(tmp_path / "receipt"))
+    receipt = next(read_archive(tmp_path / "receipt")).reply.receipt  # type: ignore[attr-defined]
+    old = parse(receipt.checkpoint).checkpoint
+    (tmp_path / "old").write_text(receipt.checkpoint, "utf-8")
+    for _ in range(3):
+        estelam(*CHECK, *options(**LIVE))
+    new = parse(estelam("ledger", "checkpoint", "promissory").out).checkpoint
+    by_id = estelam("ledger", "prove", "inclusion", "promissory", receipt.inquiry_id)
+    (tmp_path / "inclusion").write_text(by_id.out, "utf-8")
+    (tmp_path / "consistency").write_text(
+        estelam("ledger", "prove", "consistency", "promissory", str(old.size)).out, "utf-8"
+    )
+    certificate = ("--certificate", str(estelam.sandbox.pki / "promissory-receipts.crt"))
+
+    def verify(proof: str, *words: str, keys: tuple[str, ...] = certificate) -> tuple[int, str]:
+        done = estelam("receipt", "verify-proof", str(tmp_path / proof), *words, *keys)
+        return done.code, (done.out + done.err).split(None, 1)[0].rstrip(":")
+
+    saved, root = ("--receipt", str(tmp_path / "receipt")), "0" * 64
+    assert estelam("ledger", "prove", "inclusion", "promissory", str(receipt.index)).out == by_id.out
+    assert (0, "VALID") == verify("consistency", "--head", str(old))
+    assert (0, "VALID") == verify("consistency", "--head", str(tmp_path / "old"))
+    assert (0, "VALID") == verify("inclusion", *saved)
+    assert (0, "VALID") == verify("inclusion", *saved, "--head", str(new))
+    assert (1, "INVALID") == verify("consistency", "--head", f"{old.size}:{root}")
+    assert (1, "INVALID") == verify("inclusion", *saved, "--head", f"{new.size}:{root}")
+    other = ("--certificate", str(estelam.sandbox.pki / "judiciary-receipts.crt"))
+    assert (21, "NOT") == verify("consistency", "--head", str(old), keys=other)
+    public = read_certificates(Path(certificate[1]))[0].public_key()
+    stolen = {"key": key_fingerprint(public), "retired_at": "2026-03-21T00:00:00Z", "reason": "compromised"}
+    (tmp_path / "retired").write_text(json.dumps({"retired": [stolen]}), "utf-8")
+    retired = ("--retired-keys", str(tmp_path / "retired"))
+    assert (21, "NOT") == verify("consistency", "--head", str(old), *retired)
+    for words in (("consistency",), ("consistency", "--head", str(new)), ("inclusion",), ("old",)):
+        assert 2 == verify(*words)[0]
+    proof = (tmp_path / "inclusion").read_text("utf-8")
+    (tmp_path / "inclusion").write_text(proof.replace(f"index {receipt.index}", f"index {receipt.index + 1}"), "utf-8")
+    assert 2 == verify("inclusion", *saved)[0]
+    (tmp_path / "inclusion").write_text(
+        proof.replace("\n\n", f"\n{base64.b64encode(bytes(32)).decode()}\n\n", 1), "utf-8"
+    )
+    assert (1, "INVALID") == verify("inclusion", *saved)
+
+
 def test_exported_receipt(estelam: CommandLine, tmp_path: Path) -> None:
     """A saved receipt is exported as the proof of its entry; into a folder in use, or of another file, nothing is."""
     estelam(*CHECK, *options(**LIVE), "--save-receipt", str(tmp_path / "receipt"))
@@ -151,6 +200,8 @@ def test_exported_receipt(estelam: CommandLine, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("inclusion", "999999"), "there is no entry 999999 in it"),
+        (("inclusion", "01980000-0000-7000-8000-000000000000"), "it has no entry of this inquiry"),
+        (("inclusion", "0198-1"), "give an index, as a receipt states it, or the id of an inquiry"),
         (("inclusion", "0", "--size", "999999"), "no commit ended with 999999 entries"),
         (("consistency", "999999"), "there were never 999999 entries before it"),
         (("inclusion", f"{2**63 - 1}"), f"there is no entry {2**63 - 1} in it"),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -57,6 +58,8 @@ _SEGMENT = literal_column(f'entry."index" / {SEGMENT_ENTRIES}', BigInteger)
 _entry = entry_table.c
 N = TypeVar("N")
 _StoredQuery = Select[int, bytes, bytes]
+_LONGEST_INQUIRY_MICROS = 86_400_000_000
+"""A day, after which no entry of an inquiry is written: its caller's deadline is long over."""
 _INDEX = _entry["index"]
 _ARCHIVED_END = select(func.coalesce(func.max(archive_table.c.end_index), 0))
 _NOT_ANNULLED = ~exists().where(annulment_table.c["index"] == _INDEX)
@@ -95,6 +98,23 @@ def entries_since(connection: Connection, micros: int) -> Iterator[StoredEntry]:
     if (first := _first_since(connection, micros - _DISORDER_MICROS)) is None:
         return
     yield from (each for each in entries_between(connection, first, None) if each.entry.answered_at_micros >= micros)
+
+
+def index_of_inquiry(connection: Connection, inquiry_id: UUID, archived: Sequence[Connection] = ()) -> int | None:
+    """Return the index of the entry of an inquiry, in the store and in the files of *archived* entries.
+
+    The id (UUID version 7) begins with the time of the inquiry, so that only the entries of a day are read.
+    """
+    arrived = (inquiry_id.int >> 80) * 1000
+    if (first := _first_since(connection, arrived - _DISORDER_MICROS)) is None:
+        return None
+    for source in (*archived, connection):
+        for each in entries_between(source, first, None):
+            if each.entry.inquiry_id == inquiry_id.bytes:
+                return each.index
+            if each.entry.answered_at_micros > arrived + _LONGEST_INQUIRY_MICROS:
+                break
+    return None
 
 
 def _first_since(connection: Connection, micros: int) -> int | None:

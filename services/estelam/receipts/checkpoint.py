@@ -71,6 +71,12 @@ def is_of_method(origin: str, method: str) -> bool:
     return service is not None and method.startswith(f"estelam.{service[1]}.")
 
 
+def service_of(origin: str) -> str:
+    """Return the service of the ledger *origin*: estelam/SERVICE/ORGANIZATION; empty if it names none."""
+    named = _ORIGIN.match(origin)
+    return named[1] if named else ""
+
+
 def organization_of(origin: str) -> str:
     """Return the organisation of the ledger *origin*: estelam/SERVICE/ORGANIZATION; empty if it names none."""
     named = _ORIGIN.match(origin)

@@ -74,6 +74,11 @@ class ReceiptProblem(Enum):
         "the entry is not in the ledger that the checkpoint describes",
         "رکورد این پاسخ در دفتری که وضعیت امضاشده آن آمده است نیست",
     )
+    NOT_CONTINUED = (
+        Verdict.INVALID,
+        "it does not prove that the ledger continues the given head",
+        "ثابت نمی‌کند که دفتر ادامه وضعیت داده‌شده است",
+    )
     OTHER_LEDGER = (
         Verdict.INVALID,
         "the ledger is not of the service whose method the entry names",

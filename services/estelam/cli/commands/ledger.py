@@ -8,11 +8,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
+from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 
 from estelam.cli import output
+from estelam.cli.heads import parse_head
 from estelam.cli.stores import settings_of
 from estelam.core import normalize, validation
 from estelam.core.clock import to_datetime
@@ -55,7 +57,7 @@ def verify_ledger(
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         if from_ is not None and progress is not None:
             raise UsageError("--from, --progress: each names where to start; give one of them")
-        kept = [_parse_head("--head", head)] if head is not None else []
+        kept = [parse_head("--head", head)] if head is not None else []
         settings, jobs = settings_of(service), jobs or len(os.sched_getaffinity(0))
         keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         witnesses = [NoteKey.parse(each.key, KeyKind.COSIGNATURE) for each in settings.witnesses]
@@ -136,10 +138,26 @@ def export_tiles(service: str, folder: Path, archive: Path | None, *, as_json: b
     output.print_record({"service": service, "head": str(end), "tiles": count, "folder": str(folder)}, as_json=as_json)
 
 
-def prove_inclusion(service: str, index: int, size: int | None, archive: Path | None, *, as_json: bool) -> None:
-    """Print the proof that entry *index* is in the ledger of *service*, as it was after *size* entries."""
+def prove_inclusion(service: str, entry: str, size: int | None, archive: Path | None, *, as_json: bool) -> None:
+    """Print the proof that an *entry*, by index or inquiry id, is in the ledger of *service* after *size* entries."""
+    index = _index_of(service, entry, archive, as_json=as_json)
     prove, problem = partial(proofs.inclusion, index=index), f"there is no entry {index} in it"
     _prove(service, size, prove, problem, archive, index, as_json=as_json)
+
+
+def _index_of(service: str, entry: str, archive: Path | None, *, as_json: bool) -> int:
+    """Return the index of an *entry* that is given by its index or by the id of its inquiry."""
+    plain = normalize.normalize_identifier(entry)
+    if re.fullmatch("[0-9]{1,19}", plain) and int(plain) <= MAX_SIZE:
+        return int(plain)
+    with ledger_of(service, as_json=as_json) as connection, _given_files(connection, service, archive, 0) as files:
+        try:
+            inquiry_id = UUID(plain)
+        except ValueError:
+            raise UsageError(f"{entry}: give an index, as a receipt states it, or the id of an inquiry") from None
+        if (index := search.index_of_inquiry(connection, inquiry_id, files)) is None:
+            raise UsageError(f"{entry}: the ledger of {service}: it has no entry of this inquiry, or it is archived")
+        return index
 
 
 def prove_consistency(service: str, old: int, size: int | None, archive: Path | None, *, as_json: bool) -> None:
@@ -332,20 +350,6 @@ def _subject(service: str, fields: SubjectFields, kind: SubjectKind, identifier:
     return Subject(kind, digits)
 
 
-def _parse_head(option: str, text: str) -> tuple[int, bytes]:
-    """Return size and root of a head as `ledger verify` prints it, whatever case, digits or blanks it was typed with.
-
-    Raises:
-        UsageError: *text* is no head, so that it proves nothing of the ledger.
-    """
-    found = re.fullmatch(r"([0-9]{1,19}):([0-9a-f]{64})", "".join(normalize.normalize_digits(text).lower().split()))
-    if found is None or int(found[1]) > MAX_SIZE:
-        raise UsageError(
-            f"{option} {text}: give SIZE:ROOT with all 64 hexadecimal digits, as `ledger verify` prints it"
-        )
-    return int(found[1]), bytes.fromhex(found[2])
-
-
 def _check_sizes(heads: Iterable[tuple[int, bytes]], sizes: Mapping[bytes, int]) -> None:
     """Check that no head has the root of another size: it was mistyped, and accuses nobody.
 
@@ -381,7 +385,7 @@ def _read_heads(path: Path, service: str, keys: Mapping[str, VerifyingKey]) -> l
 
 def _starting_point(text: str, service: str, keys: Mapping[str, VerifyingKey]) -> tuple[int, bytes]:
     if ":" in text and not Path(text).exists():
-        return _parse_head("--from", text)
+        return parse_head("--from", text)
     newest = max(_read_heads(Path(text), service, keys), key=lambda each: each.size)
     return newest.size, newest.root
 

@@ -105,8 +105,9 @@ Size = Annotated[
 @implemented
 def prove_inclusion(
     service: Service,
-    index: Annotated[
-        int, typer.Argument(parser=whole_number(0, MAX_SIZE), help="The index of the entry, as a receipt states it.")
+    entry: Annotated[
+        str,
+        typer.Argument(metavar="INDEX|ID", help="The index of the entry, as a receipt states it, or its inquiry id."),
     ],
     size: Size = None,
     archive: Archive = None,

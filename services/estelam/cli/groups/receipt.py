@@ -65,6 +65,39 @@ def export(
     """
 
 
+@app.command("verify-proof")
+@implemented_in("estelam.cli.commands.receipt_proof")
+def verify_proof(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PROOF", help="A proof of `ledger prove` or `receipt export`.", autocompletion=complete.files
+        ),
+    ],
+    head: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE:ROOT|FILE",
+            help="A head published earlier: that which a ledger must continue, or must contain an entry at.",
+        ),
+    ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The saved reply whose entry the proof is of.", autocompletion=complete.files
+        ),
+    ] = None,
+    certificate: Certificates = None,
+    retired_keys: RetiredKeys = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify offline that a ledger contains an entry, or continues a head that was published earlier.
+
+    Exit 0: VALID; 1: INVALID, the proof fails; 2: MALFORMED, it is no proof, or of another head or entry; 21: NOT
+    CHECKED, no certificate is of the signing key, or the key was compromised.
+    """
+
+
 @app.command()
 @implemented_in("estelam.cli.commands.receipt_refresh")
 def refresh(
