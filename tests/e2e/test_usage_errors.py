@@ -98,3 +98,28 @@ def test_usage_error(sandbox: Sandbox, tmp_path: Path, arguments: list[str]) -> 
     assert (2, ["error", "reason", "layer", "address", "fields"]) == (done.code, list(done.json)[:5])
     assert before == sorted(folder.iterdir())
     assert {"kept"} == {path.read_text("ascii") for path in before}
+
+
+HOSTILE = "\x1b]0;pwned\x07\x1b[31m\u202e\u2028"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [HOSTILE],
+        ["load", HOSTILE],
+        ["load", "list", HOSTILE],
+        ["load", "list", f"--{HOSTILE}"],
+        ["load", "list", "judiciary", HOSTILE],
+        ["pki", "show", "--days", HOSTILE],
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_wrong_words_are_escaped(sandbox: Sandbox, words: list[str], *, as_json: bool) -> None:
+    """No word of a wrong command line reaches the terminal as it is, whoever found it wrong."""
+    ended = CommandLine(sandbox)(*words, *(["--json"] if as_json else []))
+
+    assert 2 == ended.code
+    shown = ended.out + ended.err
+    assert "pwned" in shown
+    assert not set(HOSTILE) & set(shown) - set("]0;pwned[31m")

@@ -18,8 +18,7 @@ from conformance.fixtures import KEYS
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.files import write_atomic
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server.grpc_server import Server
-from estelam.server.process import wait_for_signal
+from estelam.server.process import Listening, wait_for_signal
 from estelam.server.service import run_recording_service
 from estelam.server.signals import Signals
 from estelam.storage.store import AccessMode, Store
@@ -112,7 +111,7 @@ def _start(follow: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=follow, args=arguments, daemon=True).start()
 
 
-def _open(settings: ServingSettings, clock: Clock) -> AbstractContextManager[Server]:
+def _open(settings: ServingSettings, clock: Clock) -> AbstractContextManager[Listening]:
     match settings:
         case PromissorySettings():
             return run_recording_service(settings, lookups(settings), clock=clock)

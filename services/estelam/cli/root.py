@@ -1,5 +1,6 @@
 """The root command and its groups, each imported when a command of it runs or is completed."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
 }
 """Groups of every installation: the module in `cli.groups` and the help."""
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports only the subclass
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # typer exports only the subclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,16 @@ class LazyGroup(TyperGroup):
         return command
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run a command; with --json, print a wrong command line as the JSON error that every command prints."""
+        """Run a command, and print what is wrong with a command line; with --json, as every command prints an error."""
         words: Sequence[str] | None = args[0] if args else options.get("args")
-        if "--json" not in (sys.argv[1:] if words is None else words):
-            return super().main(*args, **options)
+        as_json = "--json" in (sys.argv[1:] if words is None else words)
         try:
             code = super().main(*args, **{**options, "standalone_mode": False})
-        except _UsageError as error:
-            code = _print_usage_error(error)
+        except _ClickError as error:
+            code = _print_usage_error(error, as_json=as_json)
         except typer.Abort:
+            if not as_json:
+                typer.echo("Aborted.", err=True)
             code = 1
         sys.exit(code or 0)
 
@@ -156,8 +158,15 @@ def _nothing() -> None:
     """Keep an application of one command a group, whose first argument is that command's name."""
 
 
-def _print_usage_error(error: Any) -> int:
-    """Print a usage error as JSON; return the exit code."""
+def _print_usage_error(error: Any, *, as_json: bool) -> int:
+    """Print a usage error, as JSON or with escapes for what could control a terminal; return the exit code."""
+    if not as_json:
+        from estelam.core.escape import visible_lines  # noqa: PLC0415 - imports what the help does without
+
+        text = io.StringIO()
+        error.show(text)
+        typer.echo(visible_lines(text.getvalue()), err=True, nl=False)
+        return int(error.exit_code)
     from estelam.cli import output  # noqa: PLC0415 - imports what the help does without
 
     name = getattr(getattr(error, "param", None), "name", None) or getattr(error, "option_name", None)

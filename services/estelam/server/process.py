@@ -5,9 +5,10 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import structlog
 
@@ -25,6 +26,14 @@ class Listening(Protocol):
     @property
     def port(self) -> int:
         """The bound port."""
+
+
+@runtime_checkable
+class Restartable(Listening, Protocol):
+    """A running service that can't always be followed by another one in this process."""
+
+    def check_restart(self) -> None:
+        """Raise UserFacingError if it can't shut down so that another one starts."""
 
 
 class LogSettings(Protocol):
@@ -48,7 +57,8 @@ def run_until_shutdown(
     """Run *service* with the settings that *load* reads, until SIGTERM or SIGINT.
 
     On SIGHUP the settings are read anew, the service shuts down in order, and runs with them. Where they are invalid,
-    or *check* finds that the files they name can't be used, it goes on as it is, and with what it has read. Where it
+    *check* finds that the files they name can't be used, or the service can't be followed by another one in this
+    process (`Restartable`), it goes on as it is, and with what it has read. Where it
     can't start nevertheless, it starts again with the last settings. Each time it listens, its port is written to
     *port_file*.
 
@@ -57,7 +67,9 @@ def run_until_shutdown(
             restart neither with the new settings nor with the last ones.
     """
 
-    def load_checked() -> L:
+    def load_checked(running: Listening) -> L:
+        if isinstance(running, Restartable):
+            running.check_restart()
         loaded = load()
         check(loaded)
         return loaded
@@ -69,12 +81,12 @@ def run_until_shutdown(
         with service(settings) as running:
             write_port(port_file, running.port)
             signals.add(signal.SIGTERM, signal.SIGINT)
-            following = _wait_for_restart(signals, load_checked)
+            following = _wait_for_restart(signals, partial(load_checked, running))
         while following and not signals.take() - {signal.SIGHUP}:
             with contextlib.ExitStack() as stack:
                 running, settings = _start_again(stack, service, following, settings)
                 write_port(port_file, running.port)
-                following = _wait_for_restart(signals, load_checked)
+                following = _wait_for_restart(signals, partial(load_checked, running))
 
 
 def _wait_for_restart(signals: Signals, load: Callable[[], L]) -> L | None:

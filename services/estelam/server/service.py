@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
-from estelam.server.grpc_server import Server, run_server
+from estelam.server.grpc_server import run_server
 from estelam.server.witnessing import submit_checkpoints
 from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
@@ -46,10 +47,26 @@ PING_SECONDS = 3.0
 CLOSE_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingService:
+    """A running service with a store."""
+
+    port: int
+    _store: Store
+
+    def check_restart(self) -> None:
+        """Check that another service can use the store once this one has shut down, in the same process.
+
+        Raises:
+            StoreError: its files were changed by something else, so that they can't be closed.
+        """
+        self._store.check_closable()
+
+
 @contextlib.contextmanager
 def run_recording_service(
     settings: StoreSettings, lookups: Mapping[Method, Lookup], *, clock: Clock | None = None
-) -> Iterator[Server]:
+) -> Iterator[RecordingService]:
     """Run a service that answers each method from its store, by its look-up in *lookups*, and records each answer.
 
     Raises:
@@ -141,19 +158,17 @@ def run_recording_service(
             )
             running.enter_context(_thread(f"witness {witness.key.name}", submit, ending))
         running.callback(ending.set)  # all witnesses get the last checkpoint at the same time
-        ping = partial(batcher.run_exclusive, recorder.ping, PING_SECONDS)
-        yield running.enter_context(
-            run_server(
-                settings,
-                handlers,
-                authenticator=authenticator,
-                metrics=metrics,
-                pacer=pacer,
-                ping=ping,
-                outages=outages,
-                batcher=batcher,
-            )
+        server = run_server(
+            settings,
+            handlers,
+            authenticator=authenticator,
+            metrics=metrics,
+            pacer=pacer,
+            ping=partial(batcher.run_exclusive, recorder.ping, PING_SECONDS),
+            outages=outages,
+            batcher=batcher,
         )
+        yield RecordingService(running.enter_context(server).port, store)
 
 
 def _report_changed_files(metrics: Metrics, path: Path | None, ledger: LedgerWriter, change: str | None) -> None:

@@ -44,6 +44,9 @@ class Backend(Protocol):
             StoreError: files were changed by something else, so that they can't be closed before the process ends.
         """
 
+    def check_closable(self) -> None:
+        """Raise StoreError if `close` would."""
+
     def disconnect(self) -> None:
         """Close the connection after a failure; the next transaction opens a new one."""
 

@@ -62,6 +62,9 @@ class PostgreSQL:
         """Close the connection."""
         self.engine.dispose()
 
+    def check_closable(self) -> None:
+        """Do nothing: no file is open."""
+
     def disconnect(self) -> None:
         """Close the connection after a failure."""
         self.engine.dispose()

@@ -65,17 +65,23 @@ class SQLite:
         self._announcing.close()
         if self._is_abandoned:
             return
+        try:
+            self.check_closable()
+        except StoreError:
+            self._is_abandoned = True
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # open until the process ends
+            raise
+        self._disconnect()
+
+    def check_closable(self) -> None:
+        """Raise StoreError if `close` would."""
         if self._change is None:  # nobody has looked since the last transaction
             self._look(half.other_file() for half in self._halves.values())
         is_writer = set(self._modes.values()) != {AccessMode.READ}
         keeps_content = self._lost is None and all(half.keeps_content for half in self._halves.values())
         can_be_closed = not any(half.is_memory_cut_off() for half in self._halves.values())
-        if can_be_closed and (self._change is None or not is_writer or keeps_content):
-            self._disconnect()
-            return
-        self._is_abandoned = True
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # open until the process ends
-        raise StoreError(f"{self._change} while the store was in use; the files are left as they are: find out why")
+        if not can_be_closed or not (self._change is None or not is_writer or keeps_content):
+            raise StoreError(f"{self._change} while the store was in use; the files are left as they are: find out why")
 
     def disconnect(self) -> None:
         """Close the connection after a failure; where files were changed by something else, once they are put back."""

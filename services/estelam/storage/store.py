@@ -116,6 +116,14 @@ class Store:
         """
         self._backend.close()
 
+    def check_closable(self) -> None:
+        """Check that `close` would succeed.
+
+        Raises:
+            StoreError: it would not: this process must end before the store is opened again.
+        """
+        self._backend.check_closable()
+
 
 def _open(url: str, modes: Mapping[str, AccessMode], on_changed_files: Callable[[str | None], None]) -> Backend:
     try:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -147,6 +148,24 @@ def test_service_with_shared_memory_cut_off(loaded: Sandbox, name: str) -> None:
     assert [ANSWER_YES] * 4 == answers
     assert [STORE_UNAVAILABLE] * 3 == refused
     assert f"{name} was cut off" in service.log.read_text("utf-8")
+
+
+@pytest.mark.parametrize(("name", "accident"), [("ledger.db-wal", written_over), ("facts.db-shm", cut_off)])
+def test_restart_signal_after_accident(loaded: Sandbox, name: str, accident: Accident) -> None:
+    """SIGHUP ends no service whose files have changed: it can't open them again, and goes on refusing."""
+    service = ServiceProcess("promissory", loaded).start()
+    with caller(loaded, service.address) as ask:
+        answer = ask()
+        accident(folder(loaded) / name)
+        refused = [refusal(ask)]
+        service.signal(signal.SIGHUP)
+        kept = until(lambda: "service.settings_kept" in service.log.read_text("utf-8"))
+        refused.append(refusal(ask))
+    service.stop()
+
+    assert answer == ANSWER_YES
+    assert [STORE_UNAVAILABLE] * 2 == refused
+    assert kept
 
 
 @pytest.mark.parametrize(
