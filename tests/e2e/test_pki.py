@@ -86,6 +86,22 @@ def test_files(show: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     assert (0, 1) == (show(str(files[0])).code, show(str(files[0]), "--days", "366").code)
 
 
+@pytest.mark.parametrize("by", ["key", "issued", "certificate"])
+def test_denied(show: CommandLine, sandbox: Sandbox, by: str) -> None:
+    """With an access table each certificate is shown with whether it is denied: a certificate's hash denies none."""
+    file = sandbox.pki / "setad.crt"
+    (row,) = show(str(file), "--json").json
+    line = {
+        "key": f'key = "{row["key_sha256"]}"',
+        "issued": f'issuer = "{row["issuer"]}"\nserial = "{row["serial"]}"',
+        "certificate": f'key = "{row["sha256"]}"',
+    }[by]
+    sandbox.access.write_text(f"{sandbox.access.read_text('utf-8')}\n[[deny]]\n{line}\nreason = 'lost key'\n", "utf-8")
+    rows = show(str(file), str(sandbox.pki / "cbi.crt"), "--access", str(sandbox.access), "--json").json
+
+    assert [by != "certificate", False] == [each["denied"] for each in rows]
+
+
 def test_certificate_without_an_end(show: CommandLine, sandbox: Sandbox, tmp_path: Path) -> None:
     """A certificate that is valid to RFC 5280's latest instant, which means no end, is shown without a problem."""
     public = read_certificates(sandbox.pki / "promissory-receipts.crt")[0].public_key()

@@ -1,5 +1,6 @@
 """`estelam pki`: certificates and keys."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,14 @@ def show(
     details: Annotated[
         bool, typer.Option("--details", help="Print issuer, serial number, key, dates and hashes of each.")
     ] = False,
+    access: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Also say of each certificate whether this access table (TOML) or catalogue (folder) denies it.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every certificate and revocation list in the settings, or in files.
