@@ -413,19 +413,20 @@ def test_coverage_leaves_no_feed_out(cases: LoadedTable, *, whole: bool) -> None
 
 def test_a_feed_is_split(cases: LoadedTable) -> None:
     """The feeds that a feed is split into take over its records with whole files; until all are, it is missed."""
-    cases.load(CASES, *WHOLE, FOURTH, feed="all", whole=True, policy={"required_feeds": ("all",)})
-    both, three = ("tehran", "shiraz"), ("all", "tehran", "shiraz")
-    taking: dict[str, Any] = {"taken_feed": "all"}
+    cases.load(CASES, FOURTH)
+    both, three = ("tehran", "shiraz"), ("cases", "tehran", "shiraz")
     declared: dict[str, Any] = {"whole": True, "complete_since": FIRST_DATE}
-    first = cases.load(
-        CASES, FIRST, SECOND, feed="tehran", policy=taking | {"required_feeds": three}, **declared
-    ).coverage
-    missing = r"no longer names all, .* 1 in all \(case_number 4\)"
-    refuse(cases, missing, THIRD, feed="shiraz", policy=taking | {"required_feeds": both}, **declared)
-    cases.load(CASES, THIRD, FOURTH, feed="shiraz", policy=taking | {"required_feeds": three}, **declared)
+
+    def take(feed: str, feeds: tuple[str, ...] = three) -> dict[str, Any]:
+        return declared | {"feed": feed, "policy": {"taken_feed": "cases", "required_feeds": feeds}}
+
+    first = cases.load(CASES, FIRST, SECOND, **take("tehran"))
+    missing = r"no longer names cases, .* 1 in all \(case_number 4\)"
+    refuse(cases, missing, THIRD, **take("shiraz", feeds=both))
+    cases.load(CASES, THIRD, FOURTH, **take("shiraz"))
     cases.load(CASES, feed="tehran", policy={"required_feeds": both})
 
-    assert first is None
+    assert first.coverage is None
     assert cases.coverage() == Coverage(FIRST_DATE, START + (cases.hours - 1) * HOUR)
 
 
