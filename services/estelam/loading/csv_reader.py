@@ -6,8 +6,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +23,8 @@ from estelam.loading.source import Source, check_encoding, check_windows_1256, i
 
 BLOCK = LINE
 """Bytes of a file that are parsed at a time."""
+BATCH = BLOCK
+"""Characters of the rows of a batch that are read one by one, at most, but for the rest of its last row."""
 VALUE_WITHOUT_COLUMN = "VALUE_WITHOUT_COLUMN"
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -72,6 +73,17 @@ def _first_line(source: Source, block: bytes) -> tuple[str, int, bytes, bytes]:
         return content.decode(), line, line_end, rest
     except UnicodeDecodeError:
         raise LoadError(f"{source.path}: line {line}: the header is not UTF-8") from None
+
+
+class _Row(NamedTuple):
+    """A row that is read by itself."""
+
+    line: int
+    """The line in which it begins."""
+    fields: Sequence[str]
+    """Its fields; none if it is malformed."""
+    malformed: str | None = None
+    """The reason why it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +140,21 @@ class _CsvReader:
         return bool(re.match(blank, block) or re.search(b"\n" + blank, block))
 
     def _strict_batches(self, block: bytes, first: int, line: int) -> Iterator[Batch]:
-        records = self._records(block, line)
-        while rows := list(islice(records, ROWS)):
-            yield self._batch_of_rows(rows, first)
-            first += len(rows)
-
-    def _records(self, block: bytes, line: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows that have a value, each with the line in which it begins; *block* begins with *line*."""
         lines = Lines(_Joined(block, self.source.file), errors="surrogateescape")
+        rows: list[_Row] = []
+        characters = 0
+        for row in self._rows(lines, line):
+            rows.append(row)
+            characters += lines.length
+            if len(rows) == ROWS or characters >= BATCH:
+                yield self._batch_of_rows(rows, first)
+                first += len(rows)
+                rows, characters = [], 0
+        if rows:
+            yield self._batch_of_rows(rows, first)
+
+    def _rows(self, lines: Lines, line: int) -> Iterator[_Row]:
+        """Yield the rows of *lines* that have a value; the first line is *line*."""
         reader = csv.reader(lines, delimiter=self.header.separator, strict=True)
         start = line
         try:
@@ -147,9 +166,11 @@ class _CsvReader:
                         "the file ends within this row, so it may be cut off; if it is complete, add a line end",
                     )
                 if has_value:
-                    yield start, fields
+                    # A malformed row may have a million fields: only the reason is kept.
+                    yield _Row(start, (), reason) if (reason := self._malformed(fields)) else _Row(start, fields)
                 start = line + reader.line_num
                 lines.begin_row()
+                del fields  # Else two rows are in memory while the next one is read.
         except csv.Error as error:
             raise self._error(start, _LONG_FIELD if "field larger" in str(error) else _QUOTE) from None
         except LongRowError as error:
@@ -158,15 +179,14 @@ class _CsvReader:
     def _error(self, line: int, text: str) -> LoadError:
         return LoadError(f"{self.source.path}: line {line}: {text}")
 
-    def _batch_of_rows(self, rows: list[tuple[int, list[str]]], first: int) -> Batch:
-        lines = [line for line, _ in rows]
-        malformed = {first + index: reason for index, (_, row) in enumerate(rows) if (reason := self._malformed(row))}
-        rejects = [Reject(number, "", reason, lines[number - first]) for number, reason in malformed.items()]
-        numbers = [number for number in range(first, first + len(rows)) if number not in malformed]
-        valid = [rows[number - first][1] for number in numbers]
+    def _batch_of_rows(self, rows: Sequence[_Row], first: int) -> Batch:
+        numbered = list(enumerate(rows, first))
+        rejects = [Reject(number, "", row.malformed, row.line) for number, row in numbered if row.malformed]
+        numbers = [number for number, row in numbered if not row.malformed]
+        valid = [row.fields for row in rows if not row.malformed]
         cells = {name: _array([row[position] for row in valid]) for name, position in self.header.positions.items()}
         texts = complete(cells, self.columns, len(valid))
-        return self._batch(pa.array(numbers, pa.int64()), texts, rejects, first, lines)
+        return self._batch(pa.array(numbers, pa.int64()), texts, rejects, first, [row.line for row in rows])
 
     def _malformed(self, row: list[str]) -> str | None:
         if len(row) != len(self.header.names):

@@ -29,21 +29,22 @@ class Lines(Iterator[str]):
 
     def __init__(self, file: BinaryIO | io.BufferedIOBase, encoding: str = "utf-8", *, errors: str = "strict") -> None:
         self._text = io.TextIOWrapper(cast("BinaryIO", file), encoding, errors, newline="")
-        self._length = 0
+        self.length = 0
+        """Characters of the row so far."""
         self.ended = True
         """Whether the last line had a line end."""
 
     def begin_row(self) -> None:
         """Begin a row with the next line."""
-        self._length = 0
+        self.length = 0
 
     def __next__(self) -> str:
         line = self._text.readline(LINE)
         if not line:
             raise StopIteration
         self.ended = line[-1] in "\r\n"
-        self._length += len(line)
+        self.length += len(line)
         # After CR, the LF of the same line end may follow.
-        if self._length > LINE or (len(line) == LINE and line[-1] != "\n"):
+        if self.length > LINE or (len(line) == LINE and line[-1] != "\n"):
             raise LongRowError
         return line

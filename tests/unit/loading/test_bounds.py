@@ -1,6 +1,8 @@
 """Reading takes bounded memory and time whatever the file, and deletes and overwrites nothing but its own files."""
 
+import gzip
 import os
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -11,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from estelam.cli.bulk.table import read_rows
+from estelam.core.cells import WRONG_NUMBER_OF_FIELDS
 from estelam.core.exceptions import UsageError
 from estelam.loading import reader
+from estelam.loading.csv_reader import BATCH, VALUE_WITHOUT_COLUMN
 from estelam.loading.errors import LoadError
-from estelam.loading.formats import text
+from estelam.loading.formats import TOO_LONG, text
 from estelam.loading.lines import LINE
 from estelam.loading.manifest import read_manifest
 from estelam.loading.memory import limited_memory
@@ -43,6 +47,44 @@ def test_long_csv(tmp_path: Path, content: bytes, words: str) -> None:
 
     with pytest.raises(LoadError, match=words):
         list(reader.batches(path, COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('"a"' + "," * 1_000_000, WRONG_NUMBER_OF_FIELDS),
+        ('"a"' + ",\U0001f600" * 500_000, WRONG_NUMBER_OF_FIELDS),
+        ('"a"' + "," * 7_999 + "b", VALUE_WITHOUT_COLUMN),
+        ('"a",' + "\U0001f600" * 3_900 + "," * 7_998, TOO_LONG),
+    ],
+    ids=["many fields", "many values", "value without a column", "long values"],
+)
+def test_batches_of_large_rows(tmp_path: Path, row: str, reason: str) -> None:
+    """A batch holds a bounded number of characters, however many rows would be small in gzip; each row is rejected."""
+    path, count = tmp_path / "rows.csv.gz", 4 * LINE // len(row)
+    with gzip.open(path, "wt", compresslevel=1, encoding="utf-8") as file:
+        file.write("a,b" + "," * 7_998 + "\n")
+        file.writelines(f"{row}\n" for _ in range(count))
+    batches = list(reader.batches(path, COLUMNS))
+
+    assert [reason] * count == [reject.reason for batch in batches for reject in batch.rejects]
+    assert max(len(batch.lines or ()) for batch in batches) * len(row) <= BATCH + len(row)
+
+
+def test_fields_of_malformed_rows(tmp_path: Path) -> None:
+    """The fields of a row that has more of them than the header are not kept, nor those of the row before it."""
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + ('"a"' + ",\U0001f600" * 250_000 + "\n") * 6, "utf-8")
+    tracemalloc.start()
+    try:
+        rejects = [reject.reason for batch in reader.batches(path, COLUMNS) for reject in batch.rejects]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [WRONG_NUMBER_OF_FIELDS] * 6 == rejects
+    # A row takes 22 MB.
+    assert peak < 40 << 20
 
 
 @pytest.mark.parametrize(
