@@ -30,6 +30,8 @@ ENDORSED = {
     "beneficiary": "9990000042",
     "amount": "12000000000",
 }
+BY_INDEX = "by the store's index, which `ledger verify` proves complete"
+"""What a search of the ledger says that it relied on."""
 NOTE = pb.CheckNoteRequest(
     serial=LIVE["serial"],
     obligor_id=LIVE["obligor"],

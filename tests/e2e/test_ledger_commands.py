@@ -12,7 +12,7 @@ from estelam.core.pem import read_certificates
 from estelam.receipts.archive import read_archive
 from estelam.receipts.checkpoint import parse
 from estelam.receipts.tree import is_consistent, leaf_hash, root_from_path
-from tests.e2e.conftest import ENDORSED, LIVE, CommandLine, options
+from tests.e2e.conftest import BY_INDEX, ENDORSED, LIVE, CommandLine, options
 from tests.support import go_log
 from tests.support.receipt_programs import has_go
 from tools.env.sandbox import Sandbox
@@ -228,9 +228,9 @@ def test_subject_report(estelam: CommandLine) -> None:
     nobody = estelam(*REPORT, "promissory", "9990000107")
     text, count = estelam(*REPORT, "promissory", "9990000042").out, len(report["inquiries"])
 
-    assert text.endswith(f" under keys k1: {count} {'inquiry' if count == 1 else 'inquiries'} found\n")
+    assert text.endswith(f" under keys k1 {BY_INDEX}: {count} {'inquiry' if count == 1 else 'inquiries'} found\n")
     assert ("99000316764", "YES", entries) == (last["caller"], last["outcome"], report["searched_entries"])
-    assert (0, f"searched {entries:,} entries under keys k1: none\n") == (nobody.code, nobody.out)
+    assert (0, f"searched {entries:,} entries under keys k1 {BY_INDEX}: none\n") == (nobody.code, nobody.out)
 
 
 def test_report_lists_disclosures(estelam: CommandLine) -> None:

@@ -24,7 +24,7 @@ from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
-from tests.e2e.conftest import NOTE, CommandLine, CommandResult
+from tests.e2e.conftest import BY_INDEX, NOTE, CommandLine, CommandResult
 from tests.support.service import RunningService
 from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
@@ -113,7 +113,9 @@ def test_formats_agree(cleared: tuple[CommandLine, str]) -> None:
     assert header == COLUMNS
     assert row == ["" if value is None else str(value) for value in as_json[0].values()]
     assert inquiry.replace("-", "")[:8] in table.out
-    assert re.search("searched [0-9]+ entries under keys k1: 1 answer to 1 caller would be different now", table.err)
+    assert re.search(
+        f"searched [0-9]+ entries under keys k1 {BY_INDEX}: 1 answer to 1 caller would be different now", table.err
+    )
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
@@ -235,7 +237,7 @@ def test_nothing_found(cleared: tuple[CommandLine, str], form: str) -> None:
     entries = command("ledger", "verify", "judiciary", "--json").json["entries"]
     result = recall(command, "--format", form, since="2")
 
-    assert (0, f"searched {entries} entries under keys k1: none\n") == (result.code, result.err)
+    assert (0, f"searched {entries} entries under keys k1 {BY_INDEX}: none\n") == (result.code, result.err)
 
 
 def test_coverage_of_other_feeds(cleared: tuple[CommandLine, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,17 @@ def warn(text: str) -> None:
     print_line(visible(text), to_stderr=True, color="yellow")
 
 
+def searched(entries: int, keys: Sequence[str], found: str) -> str:
+    """Return what was searched of a ledger of so many *entries* under *keys*, what was relied upon, and what was found.
+
+    The rows that a search finds are verified; that it finds all of them, only a reading of every entry shows.
+    """
+    return (
+        f"searched {entries:,} entries under keys {', '.join(keys)} by the store's index, "
+        f"which `ledger verify` proves complete: {found}"
+    )
+
+
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
     """Print *rows*: a table as wide as the terminal, or in full where stdout is none; or one JSON array of objects."""
     if as_json:

@@ -70,9 +70,7 @@ def recall_answers(
             lists.show(form)
             callers = output.counted(len(lists.counts()), "caller")
             found = f"{output.counted(answers, 'answer')} to {callers} would be different now" if answers else "none"
-            output.print_line(
-                f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found}", to_stderr=True
-            )
+            output.print_line(output.searched(searched, keyring.ids, found), to_stderr=True)
         for gap in gaps:
             output.print_line(f"NOT SEARCHED: {gap}", to_stderr=True)
 

@@ -18,7 +18,7 @@ from estelam.server.catalogue_audit import record_changes
 from quality.dashboard.change_feed import list_changes
 from quality.monitor import ledger_collector
 from tests.conftest import both_engines_in_full
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import BY_INDEX, CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import Writer
 from tools.env import postgres
@@ -166,6 +166,18 @@ def test_short_index(writer: Writer, sandbox: Sandbox) -> None:
     assert (601, 600) == (before, after)
     assert (1, True) == (verified.code, "an index or a page of its store does not match" in verified.err)
     assert (0, False) == (partly.code, "indexes_verified" in partly.json)
+
+
+@both_engines_in_full
+def test_emptied_index_keys(writer: Writer, sandbox: Sandbox) -> None:
+    """Where index keys were emptied, a report finds nothing and says what it relied on, which verification refutes."""
+    command = CommandLine(sandbox)
+    with writer.store.transaction() as connection:
+        connection.execute(update(entry_table).values(subject_1=None, subject_2=None, subject_3=None))
+    report, verified = command(*REPORT), command(*VERIFY)
+
+    assert (0, f"searched 601 entries under keys k1 {BY_INDEX}: none\n") == (report.code, report.out)
+    assert (1, True) == (verified.code, "INVALID: promissory: " in verified.err)
 
 
 def remove_from_indexes(path: Path, index: int) -> None:

@@ -292,7 +292,7 @@ def subject_report(service: str, identifier: str, kind: SubjectKind, archive: Pa
     if rows:
         output.print_rows(INQUIRY_COLUMNS, rows, as_json=False)
     found_text = f"{output.counted(len(rows), 'inquiry', 'inquiries')} found" if rows else "none"
-    output.print_line(f"searched {searched:,} entries under keys {', '.join(keyring.ids)}: {found_text}")
+    output.print_line(output.searched(searched, keyring.ids, found_text))
     for gap in gaps:
         output.print_line(f"NOT SEARCHED: {gap}")
 

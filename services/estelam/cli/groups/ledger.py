@@ -145,6 +145,8 @@ def subject_report(
 ) -> None:
     """List every inquiry about one identifier, for the person concerned.
 
+    Entries are found by the store's index and verified; `ledger verify` proves that the index lacks none.
+
     Exit 0: the ledger was searched, and what was searched is printed; 1: an entry that was found is not what the ledger
     has signed; 2: the identifier is malformed; 21: the ledger can't be searched.
     """
@@ -166,6 +168,8 @@ def list_loads(
     as_json: AsJson = False,
 ) -> None:
     """List the loads that the ledger notes: every entry after a note was answered from data that includes its load.
+
+    Notes are found by the store's list of them and verified; `ledger verify` proves that the list lacks none.
 
     Exit 0: listed; 1: the ledger is INVALID; 2: there is no such entry; 21: it or an archived note can't be read.
     """
