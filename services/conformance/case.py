@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from conformance.profile import Profile
 from estelam.core.errors import Reason
 
 
@@ -18,23 +19,6 @@ class Title(_Model):
 
     en: str = Field(min_length=1)
     fa: str = Field(min_length=1)
-
-
-class Profile(StrEnum):
-    """A set of requirements with a verdict of its own. Each includes `core`; `full` includes all."""
-
-    CORE = "core"
-    """What the resolutions order, with authorization and a NO that is earned: right answers, and refusals elsewhere."""
-    ERRORS = "errors"
-    """The details of refusals, the limits, and metadata."""
-    RECEIPTS = "receipts"
-    """The ledger and its receipts."""
-    FULL = "full"
-    """Everything, with health, lengths and faults below gRPC."""
-
-    def includes(self, other: "Profile") -> bool:
-        """Return whether the requirements of *other* are among this profile's."""
-        return self is Profile.FULL or other in (self, Profile.CORE)
 
 
 class Clause(Title):

@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from conformance import contract
-from conformance.case import Case, Clause, Profile, Stage
+from conformance.case import Case, Clause, Stage
+from conformance.profile import Profile
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.model_files import fault_message
 from estelam.core.names import did_you_mean

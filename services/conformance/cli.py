@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from conformance.case import Profile
 from conformance.completion import case_names, roles
+from conformance.profile import Profile
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 from estelam.cli.options import AsJson, whole_number

@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from conformance import case_loader, fixtures, known_failures, runner
-from conformance.case import Case, Instance, Profile
+from conformance.case import Case, Instance
+from conformance.profile import Profile
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import Outcome
 from conformance.target import Target

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from conformance.case import Case, Profile
+from conformance.case import Case
+from conformance.profile import Profile
 
 
 class CaseStatus(StrEnum):

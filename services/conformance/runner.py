@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from conformance import case_loader, contract, preflight, raw_http2
-from conformance.case import Case, Profile, Stage, Step, WireFault
+from conformance.case import Case, Stage, Step, WireFault
 from conformance.checks import CaseReplies, Checker, SentCall
 from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel
 from conformance.clock_stages import StageClock, StageErrors
 from conformance.mismatch import Mismatch
+from conformance.profile import Profile
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
 from conformance.target_control import TargetControlError

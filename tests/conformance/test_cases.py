@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from conformance import case_loader, contract, fixtures
-from conformance.case import Case, Instance, Profile, Stage, Step, WireFault
+from conformance.case import Case, Instance, Stage, Step, WireFault
+from conformance.profile import Profile
 from estelam.core import validation
 from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as courts

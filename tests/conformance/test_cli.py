@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conformance import case_loader, commands, preflight, runner
-from conformance.case import Case, Instance, Profile
+from conformance.case import Case, Instance
 from conformance.cli import app
+from conformance.profile import Profile
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
 from tests.conformance.fake_ministry import case, check

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from conformance import case_loader, known_failures
-from conformance.case import Case, Instance, Profile, Step, Title
+from conformance.case import Case, Instance, Step, Title
+from conformance.profile import Profile
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from estelam.auth.dev_ca import DevCertificateAuthority

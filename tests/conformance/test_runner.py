@@ -13,8 +13,9 @@ import grpc_testing
 import pytest
 
 from conformance import checks, runner
-from conformance.case import Case, Instance, Profile
+from conformance.case import Case, Instance
 from conformance.contract import method_at
+from conformance.profile import Profile
 from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from conformance.target import Target
 from estelam.core.errors import Reason, Refusal

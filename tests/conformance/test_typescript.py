@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from conformance import case_loader, commands, fixtures, runner
-from conformance.case import Instance, Profile
+from conformance.case import Instance
+from conformance.profile import Profile
 from conformance.results import Outcome
 from conformance.target import Target
 from tests.conformance.mutants.run import without_waits

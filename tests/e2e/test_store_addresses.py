@@ -84,7 +84,7 @@ def test_password_is_not_shown(
     result = CommandLine(shared)(*command.split())
 
     # A command whose exit code 1 says that something is invalid exits 21.
-    expected = 21 if {"recall", "verify", "subject-report"} & set(command.split()) else 1
+    expected = 21 if {"recall", "verify", "subject-report", "changes"} & set(command.split()) else 1
     assert (expected, 1) == (result.code, result.err.count("\n"))
     assert SECRET not in result.out + result.err
     assert "store" in result.err.lower()

@@ -53,6 +53,7 @@ from estelam.receipts.problems import InvalidReceipt
 from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, RecordedLedger, receipt_of
 from tests.support.service import RunningService
+from tests.support.store_copies import forget_checkpoints
 from tools.env.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 
 Row = dict[str, Any]
@@ -310,7 +311,7 @@ def test_rewritten_end_is_detected_by_published_head(copied: Sandbox) -> None:
     kept = copied.folder / "kept"
     kept.write_text(run(copied, "ledger", "checkpoint", "promissory")[1]["note"])
     truncate(copied, published["commits"] - 1)
-    (copied.folder / "promissory.checkpoint").unlink()  # by which the service would notice
+    forget_checkpoints(copied.promissory().store)  # by which the service would notice
     with (
         RunningService(promissory_opening(copied, shutdown_delay_seconds=0)) as service,
         plain_channel(service.address, ClientIdentity.named(copied.pki, "setad")) as channel,

@@ -43,6 +43,7 @@ from tests.e2e.conftest import NOTE
 from tests.guarantees.recorded_ledger import receipt_of
 from tests.support.certificates import DAY, NOW, certificate_pem, concatenate
 from tests.support.service import RunningService
+from tests.support.store_copies import forget_checkpoints
 from tests.support.transparency_log import Log, served, witness_settings
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tools.env.sandbox import Sandbox
@@ -279,7 +280,7 @@ def test_rewritten_ledger(loaded: Sandbox, tmp_path: Path) -> None:
 def answer_and_submit(sandbox: Sandbox, client: WitnessClient, count: int, seen: int | None = None) -> int:
     """Answer so many inquiries, and submit the checkpoint; a rewriter removes the kept checkpoint."""
     url = sandbox.promissory().store
-    Path(url.removeprefix("sqlite:///")).with_suffix(".checkpoint").unlink(missing_ok=True)
+    forget_checkpoints(url)
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0)) as service:
         for _ in range(count):
             ask(sandbox, service.address)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from estelam.ledger.kept import beside
 from tools.env.postgres import PostgresCluster
+
+
+def forget_checkpoints(url: str) -> None:
+    """Remove the checkpoints beside the store at *url*, if it is on SQLite, as a restored host has none."""
+    for ending in ("checkpoint", "checkpoint.last"):
+        if path := beside(url, ending):
+            path.unlink(missing_ok=True)
 
 
 def back_up(url: str, folder: Path, cluster: PostgresCluster | None) -> Callable[[], None]:

@@ -17,7 +17,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from rich.console import Console
 
 from conformance import fixtures
-from conformance.case import Instance, Profile
+from conformance.case import Instance
+from conformance.profile import Profile
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings

@@ -1,6 +1,7 @@
 """Texts that all reports share, and the escaping of texts that a target sent."""
 
-from conformance.case import Profile, Title
+from conformance.case import Title
+from conformance.profile import Profile
 from conformance.results import CaseStatus, Outcome, RunResult, Verdict
 
 STATUS_LABELS = {

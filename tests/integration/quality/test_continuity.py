@@ -19,7 +19,6 @@ from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.core.note_keys import NoteKey
 from estelam.ledger.errors import LedgerUncheckedError
-from estelam.ledger.kept import beside
 from estelam.ledger.tables import checkpoint_table
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import checkpoint, cosignature
@@ -78,8 +77,7 @@ class Monitored:
 
     def answer(self, count: int, clock: Clock | None = None) -> None:
         """Run the service until it has answered so many inquiries; a restored host has no kept checkpoint."""
-        if kept := beside(self._url, "checkpoint"):
-            kept.unlink(missing_ok=True)
+        store_copies.forget_checkpoints(self._url)
         with (
             RunningService(promissory_opening(self.sandbox, clock, shutdown_delay_seconds=0)) as service,
             plain_channel(service.address, ClientIdentity.named(self.sandbox.pki, "setad")) as channel,
