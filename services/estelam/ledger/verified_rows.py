@@ -1,20 +1,29 @@
 """Rows of entries that a reader may believe: those that a verified checkpoint covers.
 
 A search finds rows, and a row proves nothing: anyone who can write to the store can change one. So each row that is
-shown or counted is compared with the tree that the ledger's newest checkpoint signs. Entries that are missing are found
-by `ledger verify` alone; the annulment of an entry also where the one that annuls it is among the rows, as in every
-search by what was asked.
+shown or counted is compared with the tree that the ledger's newest checkpoint signs, and so is the entry that is said
+to annul it. Entries that are missing are found by `ledger verify` alone; the annulment of an entry also where the one
+that annuls it is among the rows, as in every search by what was asked.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from estelam.core.keys import VerifyingKey
 from estelam.ledger.errors import LedgerCorruptError, fault_of
 from estelam.ledger.proofs import StoredNodes
-from estelam.ledger.tables import NODE_LEVELS, StoredEntry, annulments, keys_commitment, last_checkpoint
+from estelam.ledger.tables import (
+    NODE_LEVELS,
+    STORED_COLUMNS,
+    StoredEntry,
+    annulments,
+    entry_table,
+    keys_commitment,
+    last_checkpoint,
+)
 from estelam.receipts import checkpoint, receipt
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
@@ -36,6 +45,7 @@ class VerifiedRows:
 
     def __init__(self, connection: Connection, last: Checkpoint, archived: Sequence[Connection] = ()) -> None:
         self._connection = connection
+        self._archived = archived
         self._last = last
         self._nodes = StoredNodes(connection, archived)
         self._levels = lru_cache(_BLOCKS)(self._read_levels)
@@ -73,7 +83,17 @@ class VerifiedRows:
                 raise LedgerCorruptError(
                     f"entry {stored.index} annuls entry {stored.entry.annuls}, which the table annulment does not say"
                 )
+            if (annulled_by := self._annulments.get(stored.index)) is not None:
+                self._check_annulment(stored.index, annulled_by)
             yield stored
+
+    def _check_annulment(self, index: int, annulled_by: int) -> None:
+        query = select(*STORED_COLUMNS).where(entry_table.c["index"] == annulled_by)
+        rows = chain.from_iterable(source.execute(query) for source in (self._connection, *self._archived))
+        later = next((StoredEntry.parse(*row) for row in rows), None)
+        if later is None or not later.entry.HasField("annuls") or later.entry.annuls != index:
+            raise LedgerCorruptError(f"the table annulment says that entry {index} is annulled, which no entry does")
+        self.check(later.index, later.leaf)
 
     @cached_property
     def _annulments(self) -> Mapping[int, int]:

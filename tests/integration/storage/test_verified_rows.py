@@ -12,7 +12,7 @@ from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
 from estelam.ledger import search
 from estelam.ledger.errors import LedgerCorruptError
-from estelam.ledger.tables import entry_table
+from estelam.ledger.tables import annulment_table, entry_table
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.server.catalogue_audit import record_changes
 from quality.dashboard.change_feed import list_changes
@@ -166,6 +166,21 @@ def test_short_index(writer: Writer, sandbox: Sandbox) -> None:
     assert (601, 600) == (before, after)
     assert (1, True) == (verified.code, "an index or a page of its store does not match" in verified.err)
     assert (0, False) == (partly.code, "indexes_verified" in partly.json)
+
+
+@both_engines_in_full
+@pytest.mark.parametrize("annulled_by", [299, 301, 9999])
+def test_forged_annulment(writer: Writer, sandbox: Sandbox, annulled_by: int) -> None:
+    """An answer that the table says is annulled, and no entry annuls, is not shown as one that nobody got."""
+    writer.annul(300)
+    annulled = CommandLine(sandbox)(*REPORT, "--json").json["inquiries"][300]["annulled_by"]
+    with writer.store.transaction() as connection:
+        connection.execute(insert(annulment_table).values(index=298, annulled_by=annulled_by))
+    reported = CommandLine(sandbox)(*REPORT)
+
+    assert 601 == annulled
+    assert (1, "") == (reported.code, reported.out)
+    assert "the table annulment says that entry 298 is annulled" in reported.err
 
 
 @both_engines_in_full
