@@ -72,6 +72,7 @@ def test_provider_outage_is_an_error(adapter: CommandLine, ministry: ServiceProc
     assert until(lambda: adapter(*VERIFY, *NOTE, "--timeout", "10").json["reason"] == "COVERAGE_UNDECLARED")
 
 
+@pytest.mark.slow
 def test_receipt_with_unknown_key_is_refused(running: Sandbox) -> None:
     """An answer whose receipt is signed with an unknown key is refused."""
     trusted = {"ESTELAM_SETAD_PROVIDER_CERTIFICATES": str(running.pki / "judiciary-receipts.crt")}

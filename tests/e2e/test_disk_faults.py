@@ -104,6 +104,7 @@ def set_fault(disk: DiskUnderTest) -> Iterator[SetFault]:
     assert until(lambda: health(disk.sandbox, disk.service.address) == SERVING)
 
 
+@pytest.mark.slow
 def test_slow_disk_is_shared_by_batching(disk: DiskUnderTest, set_fault: SetFault) -> None:
     """On a slow disk concurrent callers share the wait for one commit."""
     before = disk.head()

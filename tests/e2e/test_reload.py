@@ -72,6 +72,7 @@ def test_signing_key_changes(workers: int, unit: str, failed: str, cluster: Post
     assert "signing_keys: unknown key" in service.log.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_unusable_files_are_not_in_force(sandbox: Sandbox, tmp_path: Path) -> None:
     """After a reload with a file that can't be used, new or the same, the service goes on as it was, and says why."""
     suite.load_samples(sandbox)

@@ -88,6 +88,7 @@ def test_health_of_services_and_server(running: Sandbox, name: str, kind: type[S
     assert health(running, address) == SERVING
 
 
+@pytest.mark.slow
 def test_missing_store_is_an_outage(sandbox: Sandbox, service: ServiceProcess) -> None:
     """A store that disappears is an outage, never a NO, and is used again when it is back."""
     here, away = sandbox.folder / "promissory", sandbox.folder / "away"

@@ -33,6 +33,7 @@ def serve(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     return CommandLine(sandbox, ("promissory", "serve", "--listen", "127.0.0.1:0"))
 
 
+@pytest.mark.slow
 def test_sqlite_store_has_one_process(running: Sandbox) -> None:
     """A second process that serves the same SQLite store refuses to start."""
     second = ServiceProcess("promissory", running, listen="127.0.0.1:0")
@@ -40,6 +41,7 @@ def test_sqlite_store_has_one_process(running: Sandbox) -> None:
     assert "another process serves from this store" in refused(second)
 
 
+@pytest.mark.slow
 def test_taken_port_is_reported(running: Sandbox, sandbox: Sandbox) -> None:
     """A taken port is reported."""
     taken = running.promissory().listen
@@ -58,6 +60,7 @@ def test_unmigrated_store_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 def test_changed_required_feeds_are_refused(tmp_path: Path) -> None:
     """A service whose settings require other feeds than its coverage was declared for does not start."""
     sandbox = suite.create_sandbox(tmp_path / "suite")

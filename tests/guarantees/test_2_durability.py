@@ -32,6 +32,7 @@ def test_acknowledged_answers_survive_kill(scenario: Scenario, tmp_path: Path) -
     assert result.checked > scenario.short
 
 
+@pytest.mark.slow
 def test_check_detects_lost_answer(tmp_path: Path) -> None:
     """The check for lost answers reports an acknowledged answer that was deleted."""
     with deployments.on_sqlite(tmp_path) as build:

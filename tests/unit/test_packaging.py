@@ -56,6 +56,7 @@ def test_lock_names_no_index(lock: Path) -> None:
     assert all(re.fullmatch(r"[a-z0-9-]+==\S+( ;.*)? \\|--hash=sha256:[0-9a-f]{64}( \\)?", line) for line in lines)
 
 
+@pytest.mark.slow
 def test_lock_has_every_dependency() -> None:
     """The development lock pins each declared dependency, and the other locks are parts of it."""
     extras = PROJECT["optional-dependencies"]

@@ -10,6 +10,6 @@ def is_lock_conflict(error: Exception) -> bool:
     """Return whether *error* says that another writer held a lock for too long."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        # An extended code has the primary one in its low byte.
-        return cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+        # An extended code has the primary one in its low byte; errors of the driver itself have none.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
     return isinstance(cause, LockNotAvailable | DeadlockDetected)

@@ -133,7 +133,7 @@ def test_shared_memory_cut_off_at_the_end(loaded: Sandbox, store: Store, name: s
         store.close()
 
 
-@pytest.mark.parametrize("name", ["ledger.db-shm", "facts.db-shm"])
+@pytest.mark.parametrize("name", [pytest.param("ledger.db-shm", marks=pytest.mark.slow), "facts.db-shm"])
 def test_service_with_shared_memory_cut_off(loaded: Sandbox, name: str) -> None:
     """A service whose shared memory is cut off refuses, logs the file, and has every answer after a restart."""
     service = ServiceProcess("promissory", loaded).start()
@@ -287,6 +287,7 @@ def test_service_stops_answering(loaded: Sandbox, name: str) -> None:
         assert until(lambda: health(loaded, service.address) == SERVING)
 
 
+@pytest.mark.slow
 def test_crash_after_removal(loaded: Sandbox) -> None:
     """If the service is killed after its log was removed, the next start refuses the shorter ledger."""
     service = ServiceProcess("promissory", loaded).start()

@@ -61,6 +61,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
     return make
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_migration_beside_workers(loaded: Sandbox, cluster: PostgresCluster, start: Start, release: Release) -> None:
     """A migration that replaces a table loses no acknowledged entry, and the serving role can go on serving."""

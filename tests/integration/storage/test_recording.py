@@ -34,7 +34,7 @@ from estelam.storage import postgresql
 from estelam.storage.store import AccessMode, Store, StoreError
 from judiciary.feeds import CASES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
-from tests.conftest import both_engines
+from tests.conftest import both_engines_in_full
 from tests.integration.storage.test_fact_notes import CALLER, PERSON, Worker, late
 from tools.env import sandbox as suite
 from tools.env.sandbox import SAMPLES, Sandbox, load_file
@@ -115,7 +115,7 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], objec
         yield
 
 
-@both_engines
+@both_engines_in_full
 def test_load_during_the_lookups(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An answer is from exactly the loads noted before it, also if one is committed after its look-up."""
     load_file(sandbox.judiciary(), CASES, SAMPLES / "cases.csv", whole=True)
@@ -148,7 +148,7 @@ def test_annulment_during_the_lookups(workers: tuple[NoteWorker, NoteWorker], mo
     assert [] == first.confirmed()
 
 
-@both_engines
+@both_engines_in_full
 def test_confirmation_put_back_after_its_annulment(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """A row that is inserted again for an annulled YES permits no disclosure; an annulment deletes no other row."""
     worker, _ = workers
@@ -204,7 +204,7 @@ def test_loads_during_repeated_lookups(sandbox: Sandbox, monkeypatch: pytest.Mon
         assert ["load 1", "NO", "load 2", "load 3", "YES"] == worker.chain()
 
 
-@both_engines
+@both_engines_in_full
 def test_changed_rows_confirm_nothing(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """Neither a row with a later time than its entry's, nor search keys that the entry does not commit to, confirm."""
     worker, _ = workers
@@ -224,7 +224,7 @@ def test_changed_rows_confirm_nothing(workers: tuple[NoteWorker, NoteWorker]) ->
     assert [Reason.NOTE_NOT_CONFIRMED] == worker.ask(PARTIES)
 
 
-@both_engines
+@both_engines_in_full
 def test_proven_commits_are_bounded(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many commits were proven, only the last few stay in memory."""
     monkeypatch.setattr(confirmations, "KEPT_COMMITS", 2)
@@ -235,7 +235,7 @@ def test_proven_commits_are_bounded(workers: tuple[NoteWorker, NoteWorker], monk
     assert len(worker.recorder._commits._hashes) <= 2
 
 
-@both_engines
+@both_engines_in_full
 def test_note_of_another_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """A checkpoint of another ledger proves nothing, though the same key signed it."""
     worker, _ = workers
@@ -244,7 +244,7 @@ def test_note_of_another_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
         worker.ledger.verify(checkpoint.sign(other, worker.signer, worker.micros))
 
 
-@both_engines
+@both_engines_in_full
 def test_failed_batch_keeps_earlier_refusals(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """In a batch that fails, an inquiry that was refused before is recorded with its own reason."""
     worker, _ = workers
@@ -261,7 +261,7 @@ def test_failed_batch_keeps_earlier_refusals(workers: tuple[NoteWorker, NoteWork
     assert ["STORE_UNAVAILABLE", "NOT_GRANTED"] == [failed.entry.refusal, own.entry.refusal]
 
 
-@both_engines
+@both_engines_in_full
 def test_health_check_annuls(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a commit of unknown outcome wrote is annulled by the next health check, where no inquiry comes before."""
     worker, _ = workers
@@ -308,7 +308,7 @@ def test_lock_is_not_held_during_the_lookups(
     assert 3 == len(first.confirmed())
 
 
-@both_engines
+@both_engines_in_full
 def test_confirmations_expire(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """A confirmation that no window can reach is deleted by a later commit, and the ledger stays valid."""
     worker, _ = workers
@@ -325,7 +325,7 @@ def test_confirmations_expire(workers: tuple[NoteWorker, NoteWorker]) -> None:
     assert [] == worker.confirmed()
 
 
-@both_engines
+@both_engines_in_full
 def test_confirmations_expire_after_a_clock_was_ahead(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """Answers of a clock that was ahead keep no other confirmation, and verification misses each that is gone."""
     worker, _ = workers
@@ -347,7 +347,7 @@ def test_confirmations_expire_after_a_clock_was_ahead(workers: tuple[NoteWorker,
         worker.confirmed()
 
 
-@both_engines
+@both_engines_in_full
 def test_clock_jumps_while_a_commit_is_made(
     workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +384,7 @@ def test_time_of_a_worker_that_waited(workers: tuple[NoteWorker, NoteWorker], mo
         assert ([first.micros, second.micros], [first.micros, second.micros]) == (list(micros), list(by_index))
 
 
-@both_engines
+@both_engines_in_full
 def test_confirmations_expire_in_steps(workers: tuple[NoteWorker, NoteWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have expired, a commit deletes only a few more confirmations than it may add."""
     monkeypatch.setattr("estelam.ledger.writer._EXPIRED_AT_ONCE", 1)
@@ -437,7 +437,7 @@ def test_database_restored_under_a_worker(
     assert newest == path.read_text("utf-8")
 
 
-@both_engines
+@both_engines_in_full
 def test_foreign_checkpoint_is_not_continued(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """Nothing is signed on top of a checkpoint that no key of the service signed."""
     worker, other = workers
@@ -471,7 +471,7 @@ def test_fault_while_rows_are_read(workers: tuple[NoteWorker, NoteWorker]) -> No
     assert Reason.STORE_UNAVAILABLE == recorded.entry.refusal
 
 
-@both_engines
+@both_engines_in_full
 def test_shorter_ledger(workers: tuple[NoteWorker, NoteWorker]) -> None:
     """From a ledger that lost its newest answers while the service ran, nothing is answered: it would be forked."""
     first, _ = workers

@@ -73,6 +73,7 @@ def test_short_outage(begin: Begin) -> None:
     assert (None, 0) == (stop, summary.answers["UNANSWERED"])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_commands_show_end_of_outage(loaded: Sandbox, tmp_path: Path) -> None:
     """The commands show when the outage ends, and no answer."""
