@@ -31,10 +31,19 @@ class InquiryIds:
             self._seen.add(inquiry_id)
         if is_repeated:
             yield Mismatch("an inquiry id of its own", f"{inquiry_id}, which an earlier reply has", METADATA)
-        stated = to_datetime((UUID(inquiry_id).int >> 80) * 1000)
-        if clocks and all(abs(stated - clock) > CLOCK_TOLERANCE for clock in clocks):
+        stated = _time_of(inquiry_id)
+        if clocks and all(stated is None or abs(stated - clock) > CLOCK_TOLERANCE for clock in clocks):
             wanted = " or ".join(f"{clock:%Y-%m-%dT%H:%M:%SZ}" for clock in clocks)
-            yield Mismatch(f"an inquiry id of its time, {wanted}", f"one of {stated:%Y-%m-%dT%H:%M:%SZ}", METADATA)
+            found = f"one of {stated:%Y-%m-%dT%H:%M:%SZ}" if stated else f"{inquiry_id}, after the year 9999"
+            yield Mismatch(f"an inquiry id of its time, {wanted}", found, METADATA)
+
+
+def _time_of(inquiry_id: str) -> datetime | None:
+    """Return the time that a UUID of version 7 states; None if that is after the year 9999."""
+    try:
+        return to_datetime((UUID(inquiry_id).int >> 80) * 1000)
+    except ValueError:
+        return None
 
 
 class AnswerShapes:

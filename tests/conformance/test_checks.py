@@ -92,6 +92,7 @@ ENTRY_FAULTS: dict[str, Callable[[pb.Entry], object]] = {
     "caller 99001187852": lambda entry: setattr(entry, "caller", "99000316764"),
     "agency ''": lambda entry: setattr(entry, "agency", "SETAD-0001"),
     "UUID of version 7": lambda entry: setattr(entry, "inquiry_id", uuid_utils.uuid4().bytes),
+    "an inquiry id of its time": lambda entry: setattr(entry, "inquiry_id", b"\xff" * 6 + b"\x7f\xff" + b"\xbf" * 8),
     "by the target's clock": lambda entry: setattr(entry, "answered_at_micros", entry.answered_at_micros - 90_000_000),
     "a keys_commitment of 32": lambda entry: setattr(entry, "keys_commitment", b""),
     "no identifier": lambda entry: setattr(entry, "notice", ASKED.serial),

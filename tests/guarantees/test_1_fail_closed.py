@@ -136,9 +136,6 @@ ANSWERED = {
     "a cheque, YES": Question(*CHEQUE, cheque("140000000000000001"), ANSWER_YES, "cbi"),
     "a cheque, NO": Question(*CHEQUE, cheque("139900000000000001"), ANSWER_NO, "cbi"),
 }
-# Make test-full runs the others too.
-QUICK = ("a cheque, NO",)
-EACH_ANSWERED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ANSWERED]
 # Refused before step 5, refused in it, called just after a change of the access table, and during an outage announced
 # just before.
 REFUSED = {
@@ -387,7 +384,8 @@ def _fault(service: ServiceUnderTest, question: Question, point: Point, result: 
     return "" if again == question.right else f"left the service with {again}"
 
 
-@pytest.mark.parametrize("name", EACH_ANSWERED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ANSWERED)
 def test_error_at_any_line_is_a_refusal(services: dict[str, ServiceUnderTest], name: str) -> None:
     """An error at any line of the pipeline becomes a refusal with constant text."""
     question = ANSWERED[name]

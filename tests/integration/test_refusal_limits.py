@@ -22,6 +22,8 @@ from tests.support.certificates import write_flipped
 from tools.env import sandbox as suite
 from tools.env.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 CHECK_NOTE, HEALTH = f"/{suite.CHECK_NOTE}", "/grpc.health.v1.Health/Check"
 BURST = 5
 TIMES = 4

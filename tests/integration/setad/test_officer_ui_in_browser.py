@@ -77,6 +77,7 @@ def test_no_and_no_answer_differ(open_page: Open, adapter: Adapter, offline: Ada
     assert not set(looks[0]) & set(looks[1])
 
 
+@pytest.mark.slow
 def test_retry_button(open_page: Open, offline: Adapter) -> None:
     """The retry button repeats the inquiry."""
     page = open_page(f"{offline.page}/en/")
@@ -119,6 +120,7 @@ def test_several_tabs(open_page: Open, adapter: Adapter) -> None:
         expect(page.get_by_role("status")).to_contain_text("YES")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [True, False])
 def test_path_prefix(open_page: Open, adapter: Adapter, *, script: bool) -> None:
     """Links, styles and forms work under the path prefix of a reverse proxy."""

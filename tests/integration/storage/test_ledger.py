@@ -47,11 +47,11 @@ from estelam.receipts.tree import (
 )
 from estelam.storage.store import AccessMode, Store, StoreError
 from promissory.methods import CHECK_NOTE as METHOD
-from tests.conftest import both_engines
+from tests.conftest import both_engines_in_full
 from tests.support.certificates import certificate_pem, concatenate
 from tools.env.sandbox import Sandbox
 
-pytestmark = both_engines
+pytestmark = both_engines_in_full
 
 CALLER = Caller("99001187852")
 

@@ -36,6 +36,8 @@ from tests.integration.quality.monitored_services import NOTES, settings_of, tra
 from tests.integration.storage.test_ledger import CALLER, Writer
 from tools.env.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 SPOILED = 1
 """The index of the entry that is spoiled, one of three."""
 _DEEP = "[" * 5000

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from estelam.ledger.tables import annulment_table, key_use_table, node_table
 from estelam.storage.statements import Statement, each, start_insert
 from estelam.storage.store import AccessMode, Store
-from tests.conftest import both_engines
+from tests.conftest import both_engines_in_full
 from tools.env.sandbox import Sandbox
 
-pytestmark = both_engines
+pytestmark = both_engines_in_full
 
 ANNULMENTS = Statement(select(annulment_table).order_by(annulment_table.c["index"]))
 

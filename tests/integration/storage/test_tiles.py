@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from estelam.ledger.tables import entry_table, node_table
-from tests.conftest import both_engines
+from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine
 from tests.integration.storage.test_ledger import Writer
 from tools.env.sandbox import Sandbox
@@ -52,7 +52,7 @@ def read(folder: Path) -> tuple[int, bytes, list[bytes]]:
     return size, base64.b64decode(root), rows[0]
 
 
-@both_engines
+@both_engines_in_full
 def test_tiles(sandbox: Sandbox, tmp_path: Path) -> None:
     """Every size is exported completely, a second export adds what is new, and entries stay at home."""
     writer, folder, command = Writer(sandbox), tmp_path / "tiles", CommandLine(sandbox)

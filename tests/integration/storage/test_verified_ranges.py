@@ -19,11 +19,11 @@ from estelam.ledger.verified_ranges import Place, Range, Snapshot, VerifiedRange
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.tree import Frontier
 from estelam.storage.store import Store, StoreError
-from tests.conftest import both_engines_in_full
+from tests.conftest import both_engines
 from tests.integration.storage.test_ledger import CHANGES, Writer
 from tools.env.sandbox import Sandbox
 
-pytestmark = both_engines_in_full
+pytestmark = [both_engines, pytest.mark.slow]
 
 COMMITS = 3
 

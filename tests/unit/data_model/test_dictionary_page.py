@@ -10,7 +10,7 @@ from estelam.data_model import export
 from estelam.data_model.model import load
 from tests.support.browser import chromium, needs_chromium
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from judiciary.feeds import CASES
-from tests.conftest import Start, both_engines, judiciary_opening, plain_channel
+from tests.conftest import Start, both_engines_in_full, judiciary_opening, plain_channel
 from tests.support.service import RunningService
 from tools.env.sandbox import Sandbox, load_file
 
-pytestmark = both_engines
+pytestmark = both_engines_in_full
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
 

@@ -13,11 +13,11 @@ from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
 from promissory.repository import State
-from tests.conftest import both_engines, plain_channel
+from tests.conftest import both_engines_in_full, plain_channel
 from tests.support.service import RunningService
 from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
-pytestmark = both_engines
+pytestmark = both_engines_in_full
 
 GENUINE = pb.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000

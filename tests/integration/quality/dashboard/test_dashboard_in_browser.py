@@ -80,6 +80,7 @@ def test_dictionary(open_page: Open, running_dashboard: RunningDashboard) -> Non
     expect(page.get_by_text("سریال سفته").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_refresh(open_page: Open, running_dashboard: RunningDashboard) -> None:
     """The page refreshes itself and keeps the focus."""
     page = open_page("about:blank")
