@@ -374,9 +374,9 @@ def _fault(service: ServiceUnderTest, question: Question, point: Point, result: 
         return "was not reached"
     # During an outage the store may be out too: the refusal is sent whether or not it could be recorded.
     unrecorded = question.outage and point.file == "estelam/pipeline/recorder.py"
-    # First the caller's certificate is judged to know whose share the call takes, and last whose turn a refusal takes;
-    # by the judgement between them it is authenticated.
-    is_first_or_last = point.run == 1 or isinstance(question.right, Reason)
+    # First the caller's certificate, behind a proxy two, is judged to know whose share the call takes, and last whose
+    # turn a refusal takes; by the judgement between them it is authenticated.
+    is_first_or_last = point.run <= 1 + bool(question.metadata) or isinstance(question.right, Reason)
     of_share = is_first_or_last and CALLER_ERRORS.get(point.file) is Reason.CERTIFICATE_UNUSABLE
     tolerated = result == question.right and (unrecorded or of_share or point.function in TOLERATED)
     if not tolerated and result not in {Reason.SERVICE_FAILED, Reason.STORE_UNAVAILABLE, CALLER_ERRORS.get(point.file)}:
