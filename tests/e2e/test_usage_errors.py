@@ -116,7 +116,7 @@ HOSTILE = "\x1b]0;pwned\x07\x1b[31m\u202e\u2028"
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_wrong_words_are_escaped(sandbox: Sandbox, words: list[str], *, as_json: bool) -> None:
-    """No word of a wrong command line reaches the terminal as it is, whoever found it wrong."""
+    """No word of a wrong command line reaches the terminal as it is, whichever library found it wrong."""
     ended = CommandLine(sandbox)(*words, *(["--json"] if as_json else []))
 
     assert 2 == ended.code

@@ -45,7 +45,7 @@ SCENARIOS: Sequence[Scenario] = (
 GROUPS: Mapping[str, Sequence[Scenario]] = {
     "attacks": (flood.PASSED_THROUGH, flood.TERMINATED, *greedy_caller.SCENARIOS, signals.SCENARIO, fuzz.SCENARIO),
 }
-"""Scenarios that one name runs: the attacks of a caller, or of whoever reaches a port."""
+"""Scenarios that one name runs: the attacks of a caller, or of any client that reaches a port."""
 SHOWN = 20
 """The number of losses that are printed in full."""
 

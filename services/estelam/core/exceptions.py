@@ -32,7 +32,7 @@ def named_error(error: type[UserFacingError], text: str) -> Iterator[None]:
     """Raise *error* with *text* for whatever the content of a file makes its parser raise.
 
     Parsers document few of the errors that they raise for a damaged file: numbers of too many digits, nesting too deep,
-    texts that are not UTF-8, versions that do not exist. Whoever reads a file must name one error for all of them.
+    texts that are not UTF-8, versions that do not exist. The reader of a file must name one error for all of them.
 
     Raises:
         error: The block raised another error than UserFacingError and OSError.

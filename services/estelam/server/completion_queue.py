@@ -305,7 +305,7 @@ class PolledServer:
                 self._on_excess(excess)
 
     def _excess(self, arrived: Call) -> Call | None:
-        """Return the newest call of whoever has most open, if they are too many; of several, the one who *arrived*."""
+        """Return the newest call of the owner with most open, if all are too many; of several, that of *arrived*."""
         if self._open_calls <= MAX_OPEN_CALLS:
             return None
         greediest = max(self._open.values(), key=lambda owned: (len(owned), arrived in owned))

@@ -374,7 +374,7 @@ def test_permissions_of_a_copied_store(loaded: Sandbox) -> None:
 
 
 def test_folders_of_a_sandbox(loaded: Sandbox) -> None:
-    """The folders of stores and of keys are their owner's alone, whoever made them first."""
+    """The folders of stores and of keys are their owner's alone, whichever process made them first."""
     folders = [loaded.folder / name for name in ("promissory", "judiciary", "quality")]
 
     assert {0o700} == {path.stat().st_mode & 0o777 for path in (*folders, loaded.pki)}

@@ -94,7 +94,7 @@ def test_hung_volume(service: Service, start: Start, monkeypatch: pytest.MonkeyP
     service.answer()
     running = start(promissory_opening(service.sandbox, kept_checkpoint=service.path, shutdown_delay_seconds=0))
     service.path.unlink()
-    os.mkfifo(service.path)  # without a writer, whoever opens it waits for ever
+    os.mkfifo(service.path)  # without a writer, a reader that opens it waits for ever
     with caller(service.sandbox, running.address) as ask:
         deadline = time.monotonic() + 3 * KEEP_SECONDS
         while time.monotonic() < deadline:

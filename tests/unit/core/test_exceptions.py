@@ -38,7 +38,7 @@ def fill_postgresql() -> None:
 
 @pytest.mark.parametrize("fill", [fill_device, fill_sqlite, fill_sqlalchemy, fill_postgresql])
 def test_full_disk_is_named(fill: Callable[[], None]) -> None:
-    """A full disk is named in the same words, whoever found it."""
+    """A full disk is named in the same words, whichever library found it."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - each has its own type
         fill()
 

@@ -253,7 +253,7 @@ def test_poll_without_waiting() -> None:
 
 
 def test_owners_take_turns() -> None:
-    """Of calls that wait, one of each owner is served in turn, whoever had more and came first."""
+    """Of calls that wait, one of each owner is served in turn, also where one had more and came first."""
     served: list[str] = []
 
     def serve(call: Call) -> None:
