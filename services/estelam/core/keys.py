@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from estelam.core import keyring_file
 from estelam.core.exceptions import named_error
 from estelam.core.model import Subject
-from estelam.core.model_files import MAX_FILE_BYTES, repeated_keys, validation_summary
+from estelam.core.model_files import MAX_FILE_BYTES, parse_json_model
 from estelam.core.pem import KeyFileError, name_text, read_certificates, read_private_key
 
 INSTANT = "%Y-%m-%dT%H:%M:%SZ"
@@ -84,15 +84,9 @@ class RetirementList(BaseModel):
             KeyFileError: The file is no such list, or names a key twice.
             OSError: The file can't be read.
         """
-        with named_error(KeyFileError, f"{path}: is no list of retired keys"):
-            with path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES)
-            try:
-                found = cls.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
-            except ValidationError as error:
-                raise KeyFileError(f"{path}: {validation_summary(error)}") from None
-            if repeated := repeated_keys(content):
-                raise KeyFileError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+        with named_error(KeyFileError, f"{path}: can't be read: no file has such a name"), path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES)
+        found = parse_json_model(path, content, cls, KeyFileError, "list of retired keys")
         if b"\\" in content:
             raise KeyFileError(f"{path}: has an escape (\\); write each letter as it is")
         keys = [retirement.key for retirement in found.retired]

@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -116,6 +116,37 @@ def read_text(path: Path, error: type[UserFacingError], *, max_bytes: int = MAX_
         raise error(f"{path}: not UTF-8") from None
     except ValueError:
         raise error(f"{path}: can't be read: no file has such a name") from None
+
+
+def parse_json_model(
+    path: Path,
+    content: bytes,
+    kind: type[M],
+    error: type[UserFacingError],
+    what: str,
+    summary: Callable[[ValidationError], str] | None = None,
+) -> M:
+    """Return the model *kind* in *content*, JSON that was read from *path*; a byte order mark is skipped.
+
+    Args:
+        path: The file, for messages.
+        content: What it holds.
+        kind: The model.
+        error: The error to raise.
+        what: What the file should be, as the message for damage of any other kind says: "it is no *what*".
+        summary: Describes what breaks the model's rules; default: `validation_summary`.
+
+    Raises:
+        error: It is no such JSON, or gives a key twice.
+    """
+    with named_error(error, f"{path}: is no {what}"):
+        try:
+            found = kind.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+        except ValidationError as invalid:
+            raise error(f"{path}: {(summary or validation_summary)(invalid)}") from None
+        if repeated := repeated_keys(content):
+            raise error(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+        return found
 
 
 def validation_summary(invalid: ValidationError, prefix: str = "") -> str:

@@ -18,10 +18,10 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from estelam.core import dates
 from estelam.core.clock import to_micros
-from estelam.core.exceptions import describe_error, named_error
+from estelam.core.exceptions import describe_error
 from estelam.core.files import open_regular
 from estelam.core.keys import verifying_keys
-from estelam.core.model_files import repeated_keys
+from estelam.core.model_files import parse_json_model
 from estelam.core.normalize import normalize_identifier
 from estelam.core.parties import Parties
 from estelam.core.pem import KeyFileError, read_private_key
@@ -148,13 +148,7 @@ def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | 
         KeyFileError: the signer's certificate can't be used.
     """
     content = _read(path)
-    with named_error(LoadError, f"{path}: is no manifest"):
-        try:
-            manifest = Manifest.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
-        except ValidationError as error:
-            raise LoadError(f"{path}: {'; '.join(map(_problem, error.errors()))}") from None
-        if repeated := repeated_keys(content):
-            raise LoadError(f"{path}: {', '.join(repeated)}: is given twice; give each key once")
+    manifest = parse_json_model(path, content, Manifest, LoadError, "manifest", _problems)
     if feed := signed_feed(signers, manifest.feed, taken_feed):
         _verify(path, content, feed, signers[feed], manifest.cut_at)
     return manifest
@@ -163,6 +157,10 @@ def read_manifest(path: Path, signers: Mapping[str, Path], *, taken_feed: str | 
 def signed_feed(signers: Mapping[str, Path], feed: str, taken_feed: str | None) -> str | None:
     """Return the feed whose signer in *signers* must sign a file of *feed* that takes over *taken_feed*; None: none."""
     return next((name for name in (feed, taken_feed) if name in signers), None)
+
+
+def _problems(invalid: ValidationError) -> str:
+    return "; ".join(map(_problem, invalid.errors()))
 
 
 def _problem(found: Any) -> str:
