@@ -326,6 +326,23 @@ def test_last_commit_is_missed(service: Service, start: Start, monkeypatch: pyte
         service.answer()
 
 
+def test_last_commit_counts_without_the_kept_checkpoint(
+    service: Service, back_up: Callable[[], Callable[[], None]]
+) -> None:
+    """Where only the last commit's checkpoint is left, a restore is refused and can be acknowledged."""
+    service.answer()
+    restore = back_up()
+    service.answer()
+    restore()
+    service.path.unlink()
+    with pytest.raises(StoreError, match="the ledger has only"):
+        service.answer()
+
+    assert CommandLine(service.sandbox)(*ACKNOWLEDGE).code == 0
+    assert not service.last_commit.exists()
+    service.answer()
+
+
 def test_damaged_last_commit_proves_nothing(service: Service) -> None:
     """A last commit's checkpoint that a loss of power has damaged does not keep the service from starting."""
     service.answer()
