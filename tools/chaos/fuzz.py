@@ -8,7 +8,7 @@ separately; an answer among them, or any other status, is a loss.
 import ssl
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from random import Random
@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 
 from conformance.raw_http2 import grpc_message
+from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
 from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason, Refusal
@@ -43,12 +44,15 @@ from tools.chaos.raw_http2 import (
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import sandbox as suite
 from tools.env.fork_server import ForkServer
+from tools.env.identifiers import legal_id
 from tools.env.processes import ServiceProcess
 
 STREAMS = 32
-CONNECTIONS = 16
+CONNECTIONS = 64
 SILENCE_SECONDS = 0.02
 PROVEN_IN = 50
+CALLERS = 256
+"""Organisations that send in turn, because refusals of one caller are spaced to 100 a second."""
 LEVELS = {"message": 55, "frame": 15, "headers": 15, "http2": 15}
 # gRPC's own texts for calls that never reach a handler: too late, too large, not gRPC, not HTTP/2.
 GRPCS_OWN = {4, 8, 13, 14}
@@ -59,34 +63,30 @@ NOTE = notes.CheckNoteRequest(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A method, a caller with a grant, and a request whose answer is YES."""
+    """A method and a request whose answer is YES."""
 
     service: str
-    caller: str
     name: str
     good: Message
     reply: type[Message]
 
 
 TARGETS = (
-    Target("promissory", "setad", suite.CHECK_NOTE, NOTE, notes.CheckNoteResponse),
+    Target("promissory", suite.CHECK_NOTE, NOTE, notes.CheckNoteResponse),
     Target(
         "promissory",
-        "setad",
         suite.GET_NOTE_PARTIES,
         notes.GetNotePartiesRequest(serial=NOTE.serial, executive_agency_id="SETAD-0001"),
         notes.GetNotePartiesResponse,
     ),
     Target(
         "judiciary",
-        "cbi",
         suite.CHECK_BY_NATIONAL_ID,
         cases.CheckByNationalIdRequest(national_id="9990000050"),
         cases.CheckByNationalIdResponse,
     ),
     Target(
         "judiciary",
-        "cbi",
         suite.CHECK_BY_TRACKING_ID,
         cases.CheckByTrackingIdRequest(tracking_id="140000000000000001"),
         cases.CheckByTrackingIdResponse,
@@ -99,7 +99,6 @@ class Service:
     """A service under test."""
 
     process: ServiceProcess
-    tls: ssl.SSLContext
     checker: "ReplyChecker"
 
 
@@ -195,8 +194,16 @@ class Volley(NamedTuple):
 class Fuzzer:
     """Sends mutated calls to both services and checks the replies."""
 
-    def __init__(self, services: Mapping[str, Service], random: Random, result: Result, seen: Counter[str]) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        callers: Sequence[ssl.SSLContext],
+        random: Random,
+        result: Result,
+        seen: Counter[str],
+    ) -> None:
         self._services = services
+        self._callers = callers
         self._random = random
         self._result = result
         self._seen = seen
@@ -206,14 +213,15 @@ class Fuzzer:
         shots = [self._fire() for _ in range(CONNECTIONS)]
         for shot in shots:
             self._collect(shot)
+        caller = self._random.choice(self._callers)
         for target in TARGETS:
-            self._live(target)
+            self._live(target, caller)
 
     def _fire(self) -> Volley:
         target = self._random.choice(TARGETS)
         level = self._random.choices(list(LEVELS), list(LEVELS.values()))[0]
         service, encoder = self._services[target.service], Encoder()
-        opened = RawConnection(service.process.port, service.tls)
+        opened = RawConnection(service.process.port, self._random.choice(self._callers))
         if level == "http2":
             calls = {1: _sound(target)}
             frames = mutations.frames(self._random, [_frames(*call) for call in calls.items()])
@@ -252,10 +260,10 @@ class Fuzzer:
         mutated = mutations.message(self._random, good)
         return Sent(encoder.encode(headers_of(target)), grpc_message(mutated), mutated)
 
-    def _live(self, target: Target) -> None:
+    def _live(self, target: Target, caller: ssl.SSLContext) -> None:
         """Check that a regular call is answered."""
         service, sound = self._services[target.service], _sound(target)
-        with closing(RawConnection(service.process.port, service.tls)) as opened, suppress(ConnectionClosed):
+        with closing(RawConnection(service.process.port, caller)) as opened, suppress(ConnectionClosed):
             opened.write(_frames(1, sound))
             opened.read([1])
             service.checker.check(target, sound, opened.replies[1])
@@ -288,24 +296,35 @@ def _frames(stream: int, sent: Sent) -> bytes:
 
 def run(task: Task) -> Result:
     """Send at least *task.rounds* frames."""
-    sandbox = suite.create_sandbox(task.folder, rate=1e6, burst=10**6)
+    sandbox = suite.create_sandbox(task.folder)
+    callers = _callers(sandbox)
     suite.load_samples(sandbox)
     result, seen = Result(), Counter[str]()
     with ForkServer() as fork_server, ExitStack() as at_last:
         services = {}
-        for settings, caller in ((sandbox.promissory(), "setad"), (sandbox.judiciary(), "cbi")):
+        for settings in (sandbox.promissory(), sandbox.judiciary()):
             process = at_last.enter_context(ServiceProcess(settings.SECTION, sandbox, launcher=fork_server.launch))
             checker = ReplyChecker(verifying_keys(settings.signing_certificates), result, seen)
-            services[settings.SECTION] = Service(
-                process, ClientIdentity.named(sandbox.pki, caller).ssl_context(), checker
-            )
-        fuzz = Fuzzer(services, Random(task.seed), result, seen)
+            services[settings.SECTION] = Service(process, checker)
+        fuzz = Fuzzer(services, callers, Random(task.seed), result, seen)
         while (before := result.rounds) < task.rounds:
             fuzz.volley()
             task.progress(result.rounds - before)
         result.losses += [f"{name} has ended" for name, it in services.items() if it.process.exit_status is not None]
     result.remarks.append(", ".join(f"{what} {count:,}" for what, count in seen.most_common()))
     return result
+
+
+def _callers(sandbox: suite.Sandbox) -> list[ssl.SSLContext]:
+    """Issue a certificate to each of CALLERS organisations, which are granted every method."""
+    authority = DevCertificateAuthority(sandbox.pki)
+    organizations = {f"fuzz-{number}": legal_id(9_800_000_000 + number) for number in range(CALLERS)}
+    for name, organization_id in organizations.items():
+        authority.issue(name, [organization_id])
+    methods = sorted({target.name for target in TARGETS})
+    grants = [(name, method, "test") for name in organizations for method in methods]
+    suite.write_access(sandbox, grants, rate=1e6, burst=10**6, organizations=organizations)
+    return [ClientIdentity.named(sandbox.pki, name).ssl_context() for name in organizations]
 
 
 SCENARIO = Scenario("fuzz", "mutated messages, gRPC frames, headers and HTTP/2 frames", 2_000, 1_000_000, run)

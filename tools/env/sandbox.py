@@ -226,12 +226,16 @@ def write_access(
     denied: Sequence[str] = (),
     miss_cost: int = 1,
     required_metadata: Sequence[str] = (),
+    organizations: Mapping[str, str] = ORGANIZATIONS,
 ) -> None:
-    """Write the access table: (certificate name, method, clause) for each grant, and *denied* public keys (SHA-256)."""
+    """Write the access table: (certificate name, method, clause) for each grant, and *denied* public keys (SHA-256).
+
+    *organizations* has the organisation's identifier of each certificate name.
+    """
     table = [
         textwrap.dedent(f"""\
             [[grant]] # {name}
-            caller = "{ORGANIZATIONS[name]}"
+            caller = "{organizations[name]}"
             method = "{method}"
             clause = "{clause}"
             since = 2021-08-24
