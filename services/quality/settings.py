@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from estelam.core.note_keys import NAME
-from estelam.core.settings import FeedName, LogLevel, Loopback, SettingsSection, StoreUrl, Target, Url
+from estelam.core.settings import FeedName, LogLevel, Loopback, OptionalHostPort, SettingsSection, StoreUrl, Target, Url
 
 
 class ProbeIdentity(BaseModel):
@@ -64,6 +64,8 @@ class QualitySettings(SettingsSection):
     """The file (TOML) that announced outages are written to, which the services read; without it, they are not."""
     listen: Loopback = ""
     """host:port of the dashboard: plain HTTP on loopback, behind the exchange's login proxy; empty to serve none."""
+    metrics_listen: OptionalHostPort = ""
+    """host:port of the monitor's metrics and of `/ready`; empty to serve none."""
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Host names that a request for the dashboard may carry; any other is refused (DNS rebinding)."""
     ca_certificates: Path | None = None

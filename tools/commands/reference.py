@@ -27,6 +27,7 @@ from estelam.witness.metrics import WitnessMetrics
 from estelam.witness.settings import WitnessSettings
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
+from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
 
@@ -129,10 +130,10 @@ def errors() -> str:
 
 
 def metrics() -> str:
-    """Return the page of all metrics of a service and of a witness."""
+    """Return the page of all metrics of a service, of a witness and of the monitor."""
     intro = "Each process serves these at `/metrics` of its `metrics_listen` address, in the Prometheus text format.\n"
     tables = [_heading("Metrics"), intro, "## Services\n", _metrics(Metrics()), "## Witnesses\n"]
-    return "\n".join([*tables, _metrics(WitnessMetrics())])
+    return "\n".join([*tables, _metrics(WitnessMetrics()), "## The monitor\n", _metrics(MonitorMetrics())])
 
 
 def _metrics(process: ProcessMetrics) -> str:

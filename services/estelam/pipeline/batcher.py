@@ -177,6 +177,12 @@ class Batcher(Generic[T, R]):
         """Whether any entry waits for a batch."""
         return bool(self._queue)
 
+    @property
+    def waiting(self) -> int:
+        """Number of entries that wait for a batch."""
+        with self._lock:
+            return len(self._queue)
+
     def run_waiting(self, seconds: float) -> None:
         """Let the worker begin with what waits, if anything, and wait until a batch has ended, at most *seconds*."""
         with self._changed:

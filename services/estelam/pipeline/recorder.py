@@ -33,6 +33,7 @@ from estelam.storage import coverage
 from estelam.storage.base import LostCommitsError
 from estelam.storage.coverage import Coverage
 from estelam.storage.store import Store, StoreError
+from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -107,6 +108,7 @@ class InquiryRecorder:
         clock: Clock,
         last_sealed: datetime,
         on_commit: Callable[[str], None] = lambda _note: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -117,6 +119,8 @@ class InquiryRecorder:
         self._clock = clock
         self._last_sealed = last_sealed
         self._on_commit = on_commit
+        self._metrics = metrics or Metrics()
+        self._metrics.set_max_age(max_staleness.total_seconds())
         self._commits = ProvenCommits(ledger.verify)
         self._facts = lost_loads.FactsCheck()
         self._failures = FailureLog(clock.monotonic)
@@ -148,10 +152,14 @@ class InquiryRecorder:
         return [refusal] * len(inquiries)
 
     def _answer_batch(self, inquiries: Sequence[Inquiry]) -> list[Answer | Refusal]:
+        began = self._clock.monotonic()
         with self._store.append() as connection:
+            lock_wait = self._clock.monotonic() - began  # where the transaction begins with the lock
             read_basis = self._ledger.start_basis(connection)
             results, prepared = self._prepare(connection, read_basis, inquiries)  # 5 look up
+            locking = self._clock.monotonic()
             self._store.lock(connection)
+            lock_wait += self._clock.monotonic() - locking
             head = self._ledger.start_head(connection, len(inquiries))
             while (
                 not self._store.locks_at_begin
@@ -161,6 +169,8 @@ class InquiryRecorder:
                 results, prepared = self._prepare(connection, read_basis, inquiries)
             appended = self._ledger.append(connection, prepared, head)  # 6 record
             self._undecided = _Undecided(inquiries, appended)
+            committing = self._clock.monotonic()
+        self._metrics.record_store_times(lock_wait=lock_wait, commit=self._clock.monotonic() - committing)
         self._ledger.keep_committed(appended.tree.size, appended.note)
         self._on_commit(appended.note)
         answers = [
@@ -200,6 +210,8 @@ class InquiryRecorder:
             if notes := [*noted_loads, *noted_recalls]:
                 self._ledger.append_at_once(connection, notes=notes)
         self._log_lost(lost)
+        declared = basis.coverage(self._feeds)
+        self._metrics.set_complete_until(declared.as_of.timestamp() if declared else 0)
         if notes:
             newest = basis.newest_load
             log.info(

@@ -111,15 +111,13 @@ def run_recording_service(
             clock=clock,
             last_sealed=last_sealed,
             on_commit=running.enter_context(last_commit_writer(last_commit)),
+            metrics=metrics,
         )
         if path:
             keep = partial(keep_checkpoints, settings.store, path, ledger)
             running.enter_context(_thread("checkpoint", keep))
         recorder.note_facts()
-        limits = BatchLimits(settings.batch_size, settings.batch_queue)
-        batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
-            recorder.answer_batch, limits, timers, observe=metrics.record_batch
-        )
+        batcher = _start_batcher(settings, recorder, timers, metrics)
         running.callback(_close, batcher, recorder)
         pacer = Pacer(timers, clock)
         authenticator = Authenticator(settings, is_denied=authorizer.is_denied, clock=clock)
@@ -169,6 +167,17 @@ def run_recording_service(
             batcher=batcher,
         )
         yield RecordingService(running.enter_context(server).port, store)
+
+
+def _start_batcher(
+    settings: StoreSettings, recorder: InquiryRecorder, timers: Timers, metrics: Metrics
+) -> Batcher[Inquiry, Answer | Refusal]:
+    limits = BatchLimits(settings.batch_size, settings.batch_queue)
+    batcher: Batcher[Inquiry, Answer | Refusal] = Batcher(
+        recorder.answer_batch, limits, timers, observe=metrics.record_batch
+    )
+    metrics.watch_queue(lambda: batcher.waiting, settings.batch_queue)
+    return batcher
 
 
 def _report_changed_files(metrics: Metrics, path: Path | None, ledger: LedgerWriter, change: str | None) -> None:

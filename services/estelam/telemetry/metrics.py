@@ -10,6 +10,7 @@ from estelam.core.model import Outcome
 from estelam.telemetry.process_metrics import ProcessMetrics
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_STORE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -33,6 +34,34 @@ class Metrics(ProcessMetrics):
         )
         self._batches = Histogram(
             "estelam_batch_inquiries", "Inquiries in one transaction.", buckets=_SIZES, registry=self.registry
+        )
+        self._lock_wait = Histogram(
+            "estelam_lock_wait_seconds",
+            "Seconds until a batch could write to the ledger: for a connection, and for other writers.",
+            buckets=_STORE_SECONDS,
+            registry=self.registry,
+        )
+        self._commit = Histogram(
+            "estelam_commit_seconds",
+            "Seconds that the commit of a batch took, with the standby's if there is one.",
+            buckets=_STORE_SECONDS,
+            registry=self.registry,
+        )
+        self._queued = Gauge("estelam_queue_inquiries", "Inquiries that wait for a batch.", registry=self.registry)
+        self._queue_limit = Gauge(
+            "estelam_queue_limit_inquiries",
+            "How many inquiries may wait; further ones are refused as OVERLOADED.",
+            registry=self.registry,
+        )
+        self._complete_until = Gauge(
+            "estelam_coverage_timestamp_seconds",
+            "The instant up to which the data is complete, in seconds since 1970; 0 if no coverage is declared.",
+            registry=self.registry,
+        )
+        self._max_age = Gauge(
+            "estelam_coverage_max_age_seconds",
+            "The age of the data beyond which no NO is answered; 0 where the service has no data of its own.",
+            registry=self.registry,
         )
         self._unrecorded = Counter(
             "estelam_unrecorded_refusals",
@@ -85,6 +114,24 @@ class Metrics(ProcessMetrics):
     def record_batch(self, size: int) -> None:
         """Observe the size of one batch."""
         self._batches.observe(size)
+
+    def record_store_times(self, *, lock_wait: float, commit: float) -> None:
+        """Observe how long a batch waited to write to the ledger, and how long its commit took, in seconds."""
+        self._lock_wait.observe(lock_wait)
+        self._commit.observe(commit)
+
+    def watch_queue(self, length: Callable[[], int], limit: int) -> None:
+        """Show how many inquiries wait: *length* returns it, at any time; *limit* of them may."""
+        self._queued.set_function(length)
+        self._queue_limit.set(limit)
+
+    def set_max_age(self, seconds: float) -> None:
+        """Set the age of the data beyond which no NO is answered."""
+        self._max_age.set(seconds)
+
+    def set_complete_until(self, seconds: float) -> None:
+        """Set the instant up to which the data is complete, in seconds since 1970; 0 if none is declared."""
+        self._complete_until.set(seconds)
 
     def record_witness_failure(self, witness: str) -> None:
         """Count a checkpoint that the witness of this name did not cosign."""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,11 +18,13 @@ from estelam.catalogue import loader as catalogues
 from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.exceptions import problem
+from estelam.core.pem import KeyFileError, read_certificates
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.monitor import ledger_collector, metrics_scraper, prober
 from quality.monitor.metrics_scraper import ScrapeError
+from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.monitor.prober import ProbeRun
 from quality.periods import minute_of
 from quality.records import MetricsSample, Probe
@@ -66,9 +69,11 @@ class WriteBuffer:
 class Monitor:
     """Monitors the services in *settings*."""
 
-    def __init__(self, settings: QualitySettings, clock: Clock) -> None:
+    def __init__(self, settings: QualitySettings, clock: Clock, metrics: MonitorMetrics | None = None) -> None:
         self._settings = settings
         self._clock = clock
+        self._metrics = metrics or MonitorMetrics()
+        self._metrics.set_ledgers(settings.ledgers)
         self._catalogue = catalogues.read_catalogue(settings.catalogue)
         self._buffer = WriteBuffer()
         self._round_began: int | None = None
@@ -90,11 +95,14 @@ class Monitor:
                 prober.run_probes(plan, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
                 for plan in plans
             ]
+            probes: list[Probe] = []
             for run in await asyncio.gather(*runs, return_exceptions=True):
                 if isinstance(run, ProbeRun):
                     self._buffer.add(run, minute)
+                    probes += run.probes
                 elif isinstance(run, Exception):
                     log.error("probe.crashed", error=type(run).__name__)
+            self._metrics.record_probes(probes)
         finally:
             self._round_began = None
 
@@ -115,7 +123,10 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - after any failure of the store the records must be kept
             log.error("store.write_failed", error=type(error).__name__, problem=problem(error))
             self._buffer = taken.followed_by(self._buffer)
+            self._metrics.set_serving(healthy=False)
             return False
+        self._metrics.set_serving(healthy=True)
+        self._metrics.record_round(self._clock.now().timestamp())
         return True
 
     async def _probe_on_schedule(self) -> None:
@@ -155,10 +166,13 @@ class Monitor:
             try:
                 entries = ledger_collector.collect_ledger(self._settings, service, self._clock, until=until)
                 log.debug("ledger.collected", service=service, entries=entries)
+                self._metrics.record_collection(service, self._clock.now().timestamp())
             except Exception as error:  # noqa: BLE001 - one ledger must not stop the collection of others
                 reason = ledger_collector.failure_reason(error)
                 log.error("ledger.collection_failed", service=service, error=type(error).__name__, reason=reason)
                 failed += 1
+        alarms = {alarm.service for alarm in ledger_collector.standing_alarms(self._settings)}
+        self._metrics.set_alarms(self._settings.ledgers, alarms)
         if not failed:
             end = minute_of(self._clock.now()) - OWN_INQUIRY_MINUTES
             self._write(lambda connection: repository.delete_own_inquiries(connection, end))
@@ -177,11 +191,18 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
 
     Raises:
         StoreError, AccessConfigError: the store or the catalogue can't be used.
+        ServerError: the port of the metrics is in use.
     """
-    with contextlib.closing(Store(settings.store)) as store, contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as endings:
+        store = endings.enter_context(contextlib.closing(Store(settings.store)))
         check_schema(store, settings.MIGRATIONS)
-        stack.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
-        monitor = Monitor(settings, clock)
+        endings.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
+        metrics = MonitorMetrics()
+        watch_certificates(settings, metrics)
+        monitor = Monitor(settings, clock, metrics)
+        if settings.metrics_listen:
+            setting = settings.origin("metrics_listen")
+            await endings.enter_async_context(metrics.listener(settings.metrics_listen, setting=setting))
         running = asyncio.create_task(monitor.run())
         log.info("monitor.started", probe_identities=len(settings.probe), ledgers=len(settings.ledgers))
         try:
@@ -191,6 +212,23 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
             await asyncio.gather(running, return_exceptions=True)
             await monitor.flush()
             log.info("monitor.stopped")
+
+
+def watch_certificates(settings: QualitySettings, metrics: MonitorMetrics) -> None:
+    """Show when the probes' certificates and those that sign reports run out, as they are read at each scrape."""
+    probes = [probe.certificate for probe in settings.probe]
+    if probes:
+        metrics.watch_expiry("probe", lambda: _first_end(probes))
+    # Past signing certificates stay in the settings for ever: the last one to run out counts.
+    metrics.watch_expiry("report", lambda: max(_first_end([path]) for path in settings.signing_certificates))
+
+
+def _first_end(paths: Iterable[Path]) -> float:
+    """When the first certificate in *paths* runs out, in seconds since 1970; 0 if one can't be read."""
+    try:
+        return min(found.not_valid_after_utc.timestamp() for path in paths for found in read_certificates(path))
+    except (OSError, KeyFileError):
+        return 0.0
 
 
 async def _repeat(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
