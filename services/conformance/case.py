@@ -109,7 +109,7 @@ class Expected(_Model):
     """Whether the trailers must have the caller's own x-inquiry-id."""
     quota: Mapping[Literal["limit", "remaining"], int] = {}
     """Values of the trailers `ratelimit-policy` (limit) and `ratelimit` (remaining)."""
-    health: Literal["SERVING", "NOT_SERVING", "NOT_FOUND"] | None = None
+    health: Literal["SERVING", "NOT_SERVING", "NOT_FOUND", "SERVICE_UNKNOWN"] | None = None
     counts: Mapping[str, int] = {}
     """Of concurrent calls: how many end with each status, answer or reason, or REFUSED (any but OK); each must also
     match the fields above."""
@@ -132,7 +132,7 @@ class Step(_Model):
 
     at: Stage = Stage.START
     caller: str | None = None
-    """The client certificate by its name in the PKI folder; default: the case's."""
+    """The client certificate by its name in the PKI folder, or `no-certificate`; default: the case's."""
     target: Instance | None = None
     call: str | None = None
     """A method of the target by its short name, or any method by its full name."""
@@ -147,10 +147,12 @@ class Step(_Model):
     fault: WireFault | None = None
     health: str | None = None
     """The service whose health is checked; "" for the whole server."""
+    watch: bool = False
+    """Whether to ask for the health by Watch, of which the first message counts, and not by Check."""
     deny: str | None = None
-    """The certificate to put on the deny list; the target then has five seconds to read it."""
+    """The certificate to put on the deny list; the steps after it may fail until five seconds later."""
     change: Change | None = None
-    """The change to make in the target's data; the target then has five seconds to make it."""
+    """The change to make in the target's data; the steps after it may fail until five seconds later."""
     same_connection: bool = True
     """Whether to reuse the caller's connection of earlier steps."""
     expect: Expected = Expected()
@@ -161,6 +163,8 @@ class Step(_Model):
             raise ValueError("a step has exactly one of call, health, deny and change")
         if self.call is not None and (self.request is None) == (self.message is None):
             raise ValueError("a call has exactly one of request and message")
+        if self.watch and self.health is None:
+            raise ValueError("only health can be watched")
         return self
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from conformance import contract
-from conformance.case import Case, Clause, Stage
+from conformance.case import Case, Clause, Stage, Step
 from conformance.profile import Profile
 from estelam.core.exceptions import UsageError, UserFacingError
 from estelam.core.model_files import fault_message
@@ -19,6 +19,8 @@ from estelam.core.names import did_you_mean
 
 FOLDER = Path(__file__).resolve().parent / "cases"
 CLAUSES = Path(__file__).resolve().parent / "clauses.yaml"
+TABLES = Path(__file__).resolve().parent / "tables.yaml"
+"""Rows that cases of several files use, by the name of their table."""
 
 _WHOLE = re.compile(r"\$([a-z][a-z0-9_]*)")
 _INSIDE = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
@@ -173,13 +175,35 @@ def _expanded(raw: Any) -> Iterator[dict[str, Any]]:
         yield raw
         return
     template = {key: value for key, value in raw.items() if key != "rows"}
-    rows = raw["rows"]
-    if not isinstance(rows, list) or not rows:
-        raise _InvalidCase("rows", "must be a list")
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict) or not isinstance(row.get("suffix"), str):
-            raise _InvalidCase(f"rows.{number}", "a row is a mapping with a suffix, a string")
+    for row in _rows(raw["rows"]):
         yield {**_filled(template, row, ""), "id": f"{raw.get('id')}.{row['suffix']}"}
+
+
+def _rows(given: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a table, or each combination of the rows of several tables."""
+    if not isinstance(given, list) or not given:
+        raise _InvalidCase("rows", "must be a list")
+    if isinstance(given[0], dict):
+        given = [given]
+    tables = [_tables().get(table, table) if isinstance(table, str) else table for table in given]
+    for number, table in enumerate(tables):
+        place = f"rows.{number}" if len(tables) > 1 else "rows"
+        if not isinstance(table, list):
+            raise _InvalidCase(place, f"{table} is not a table of {TABLES.name}")
+        for position, row in enumerate(table):
+            if not isinstance(row, dict) or not isinstance(row.get("suffix"), str):
+                raise _InvalidCase(f"{place}.{position}", "a row is a mapping with a suffix, a string")
+    for rows in product(*tables):
+        whole = {word: value for row in rows for word, value in row.items()}
+        yield {**whole, "suffix": "-".join(row["suffix"] for row in rows)}
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    loaded = _load(TABLES)
+    if not isinstance(loaded, dict):
+        raise CaseError(TABLES, "", "", "must map each table's name to its rows")
+    return loaded
 
 
 def _filled(value: Any, row: Mapping[str, Any], place: str) -> Any:
@@ -210,15 +234,21 @@ def _validate(case: Case, clauses: Collection[str]) -> None:
         if _STAGES.index(after.at) < _STAGES.index(before.at):
             raise _InvalidCase(f"steps.{number}.at", "stages must be in chronological order")
     for number, step in enumerate(case.steps):
-        if step.call is None:
-            if step.fault is not None:
-                raise _InvalidCase(f"steps.{number}.fault", "only a call can have a fault")
-            continue
-        target = step.target or case.target
-        try:
-            contract.encode(step, contract.path_of(step.call, target.service))
-        except contract.RequestError as error:
-            raise _InvalidCase(f"steps.{number}.request", str(error)) from None
+        _validate_step(case, step, f"steps.{number}")
+
+
+def _validate_step(case: Case, step: Step, place: str) -> None:
+    target = step.target or case.target
+    if target.service != case.target.service:
+        raise _InvalidCase(f"{place}.target", "a case tests one service, which may be the only one given")
+    if step.call is None:
+        if step.fault is not None:
+            raise _InvalidCase(f"{place}.fault", "only a call can have a fault")
+        return
+    try:
+        contract.encode(step, contract.path_of(step.call, target.service))
+    except contract.RequestError as error:
+        raise _InvalidCase(f"{place}.request", str(error)) from None
 
 
 def _first_error(error: ValidationError) -> tuple[str, str]:

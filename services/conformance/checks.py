@@ -299,7 +299,7 @@ def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
 
 
 def _check_health(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
-    names = {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}
+    names = {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
     found = names.get(result.reply or b"", "UNKNOWN") if result.status == "OK" else result.status
     if found != (expect.health or "SERVING"):
         yield Mismatch(f"health {expect.health or 'SERVING'}", found)

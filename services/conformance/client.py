@@ -128,6 +128,17 @@ def call_method(
     return [_result(each) for each in pending]
 
 
+def watch_health(channel: Any, path: str, payload: bytes, *, timeout: float) -> CallResult:
+    """Call Watch of the health service and return its first message, or how the call ended without one."""
+    call = channel.unary_stream(path)(payload, timeout=timeout)
+    try:
+        reply = next(call)
+    except (grpc.RpcError, StopIteration):
+        return CallResult(call.code().name, call.details() or "", ended_at=time.time())
+    call.cancel()
+    return CallResult("OK", reply=reply, ended_at=time.time())
+
+
 def _encoded(metadata: Metadata) -> list[tuple[str, str | bytes]]:
     return [(key, _binary(value) if key.endswith("-bin") else value) for key, value in metadata]
 

@@ -167,8 +167,7 @@ def _named(violations: Iterable[tuple[str, str]]) -> str:
 
 def _check_quota(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRefusal) -> Iterator[Mismatch]:
     quotas = [each for failure in refused.details_of(error_details_pb2.QuotaFailure) for each in failure.violations]
-    # The quota that is used up is the adapter's at the ministry, not its caller's.
-    if not ERROR_CATALOGUE[reason].has_quota or expected.is_forwarded:
+    if not ERROR_CATALOGUE[reason].has_quota:
         if quotas:
             yield Mismatch("no QuotaFailure", _seen([each.description for each in quotas]), CATALOGUE)
         return

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from conformance import case_loader, contract, preflight, raw_http2
 from conformance.case import Case, Stage, Step, WireFault
 from conformance.checks import CaseReplies, Checker, SentCall
-from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel
+from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel, watch_health
 from conformance.clock_stages import StageClock, StageErrors
-from conformance.mismatch import Mismatch
+from conformance.mismatch import CATALOGUE, Mismatch
 from conformance.profile import Profile
 from conformance.results import CaseResult, CaseStatus, Failure, RunResult
 from conformance.target import Target
@@ -20,8 +20,9 @@ from conformance.target_control import TargetControlError
 LIMIT_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0
 """Time for a target to read a change of the deny list or of its data."""
+RETRY_SECONDS = 0.2
 ALIVE_SECONDS = 10.0
-_HEALTH = "/grpc.health.v1.Health/Check"
+_HEALTH = "/grpc.health.v1.Health/"
 
 Progress = Callable[[CaseResult], None]
 
@@ -44,6 +45,8 @@ class _CaseRun:
     replies: CaseReplies = field(default_factory=CaseReplies)
     stopped: bool = False
     """Whether a step did not end as the case expects: the next ones would prove nothing."""
+    settled_at: float = 0.0
+    """Monotonic time from which on every step must see the last change of the deny list or of the data."""
 
     @property
     def done(self) -> bool:
@@ -213,23 +216,32 @@ class _Run:
         if step.change is not None:
             self._stages.change(step.change)
         if step.call is None and step.health is None:
-            time.sleep(FOLLOW_SECONDS)
+            run.settled_at = time.monotonic() + FOLLOW_SECONDS
             return
         instance, caller = step.target or run.case.target, step.caller or run.case.caller
-        path = _HEALTH if step.call is None else contract.path_of(step.call, instance.service)
+        health = f"{_HEALTH}{'Watch' if step.watch else 'Check'}"
+        path = health if step.call is None else contract.path_of(step.call, instance.service)
         payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
         call = SentCall(step, instance, caller, path, payload)
         try:
-            results = self._call(call)
+            found = self._mismatches(run, call)
+            while any(mismatch.clause in {"", CATALOGUE} for mismatch in found) and time.monotonic() < run.settled_at:
+                time.sleep(RETRY_SECONDS)
+                found = [each for each in found if each.clause not in {"", CATALOGUE}] + self._mismatches(run, call)
         except TargetStoppedError as error:
             run.fail(Mismatch("an instance that still answers", str(error)))
             return
-        found = list(self._checker.check_counts(call, results))
-        for result in results:
-            found += self._checker.failures(call, result, run.replies, now=self._stages.target_time(result.ended_at))
         for mismatch in dict.fromkeys(found):
             if not mismatch.clause or self._profile.includes(case_loader.clauses()[mismatch.clause].profile):
                 run.fail(mismatch)
+
+    def _mismatches(self, run: _CaseRun, call: SentCall) -> list[Mismatch]:
+        """Make the calls of a step and return what differs from its expectation."""
+        results = self._call(call)
+        found = list(self._checker.check_counts(call, results))
+        for result in results:
+            found += self._checker.failures(call, result, run.replies, now=self._stages.target_time(result.ended_at))
+        return found
 
     def _call(self, call: SentCall) -> list[CallResult]:
         step = call.step
@@ -237,6 +249,8 @@ class _Run:
             return [self._call_with_fault(call, step.fault)]
         open_for = self._channels.shared if step.same_connection else self._channels.fresh
         channel = open_for(call.instance, call.caller)
+        if step.watch:
+            return [watch_health(channel, call.path, call.payload, timeout=step.timeout)]
         return call_method(
             channel, call.path, call.payload, metadata=step.metadata, timeout=step.timeout, times=step.times
         )

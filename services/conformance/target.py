@@ -19,6 +19,9 @@ from estelam.core.model_files import read_text
 from estelam.core.pem import KeyFileError, read_certificates
 from estelam.receipts.receipt import Verifier
 
+NO_CERTIFICATE = "no-certificate"
+"""The caller that has no client certificate."""
+
 
 class TargetError(UserFacingError):
     """The fixtures' folder can't be used; the text is for the user of the kit."""
@@ -82,8 +85,8 @@ class Target:
         return path if path.exists() else None
 
     def has(self, caller: str) -> bool:
-        """Return whether the PKI folder has *caller*'s certificate and key."""
-        return all((self.pki / f"{caller}.{kind}").is_file() for kind in ("crt", "key"))
+        """Return whether the PKI folder has *caller*'s certificate and key, if it has any."""
+        return caller == NO_CERTIFICATE or all((self.pki / f"{caller}.{kind}").is_file() for kind in ("crt", "key"))
 
     def identity(self, caller: str) -> ClientIdentity:
         """Return the certificate, key and CA of *caller*."""
@@ -91,12 +94,16 @@ class Target:
 
     def credentials(self, caller: str) -> grpc.ChannelCredentials:
         """Return *caller*'s gRPC credentials; its certificate may be invalid on purpose."""
+        if caller == NO_CERTIFICATE:
+            return grpc.ssl_channel_credentials((self.pki / "ca.crt").read_bytes())
         identity = self.identity(caller)
         files = (identity.ca_certificates, identity.private_key, identity.certificate)
         return grpc.ssl_channel_credentials(*(path.read_bytes() for path in files))
 
     def organization(self, caller: str) -> str:
         """Return the legal id in *caller*'s certificate, or an empty string if it does not have exactly one."""
+        if caller == NO_CERTIFICATE:
+            return ""
         ids = self._certificate(caller).subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
         return str(ids[0].value) if len(ids) == 1 else ""
 

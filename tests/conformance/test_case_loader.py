@@ -34,7 +34,10 @@ INVALID = {
     "steps.1.at: stages must be in chronological order": VALID.replace("- call", "- at: window-open\n      call")
     + "    - {call: CheckNote, request: {}}\n",
     "steps.1.fault: only a call": VALID + "    - {deny: x, fault: http1}\n",
+    "steps.0.target: a case tests one service": VALID.replace("- call", "- target: setad\n      call"),
     "rows: must be a list": f"{VALID}  rows: 3\n",
+    "rows.0: nothing is not a table": f"{VALID}  rows: [nothing, [{{suffix: a}}]]\n",
+    "rows.1.0: a row is a mapping with a suffix": f"{VALID}  rows: [services, [{{word: 1}}]]\n",
     "rows.0: a row is a mapping with a suffix": f"{VALID}  rows: [{{word: 1}}]\n",
     "title.en: the row has no word": VALID.replace("en: Good", "en: $word") + "  rows: [{suffix: a}]\n",
 }
@@ -83,6 +86,20 @@ def test_rows(tmp_path: Path) -> None:
     assert ["good.a", "good.b"] == [case.id for case in found]
     assert ["of 1", "of 25"] == [case.title.en for case in found]
     assert [{"amount_rials": 1}, {"amount_rials": 25}] == [case.steps[0].request for case in found]
+
+
+def test_tables(tmp_path: Path) -> None:
+    """Of several tables, of which some are named, each combination of their rows makes a case."""
+    text = VALID.replace("target: promissory", "target: $target").replace("call: CheckNote", "call: $call")
+    text = text.replace('{serial: "1404000000000017"}', "$yes").replace("en: Good", "en: $word")
+    words = "[{suffix: a, word: Good}, {suffix: b, word: Better}]"
+    (tmp_path / "a.yaml").write_text(f"{text}  rows: [{words}, services]\n", "utf-8")
+
+    found = case_loader.read(tmp_path, {"R2.1"})
+
+    methods = ("check-note", "check-by-national-id", "verify-note")
+    assert [f"good.{word}-{method}" for word in "ab" for method in methods] == [case.id for case in found]
+    assert ["Good", "Better"] == [case.title.en for case in found if case.target == "setad"]
 
 
 def test_select(tmp_path: Path) -> None:

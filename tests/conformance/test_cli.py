@@ -148,7 +148,7 @@ def test_exit_code_of_a_partial_run() -> None:
 
 def test_scope(pki: Path) -> None:
     """Only cases of the given services and profile are in scope."""
-    included, elsewhere = case(check()), case({**check(), "target": "judiciary"})
+    included, elsewhere = case(check()), case(check(), target="judiciary")
     receipts = case(check(), clause="P3", profile="receipts")
     target = Target({Instance.PROMISSORY_EMPTY: UNREACHABLE}, pki)
 

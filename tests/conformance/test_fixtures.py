@@ -10,7 +10,8 @@ import pytest
 from cryptography import x509
 
 from conformance import case_loader, fixtures
-from conformance.fixtures.grants import ORGANIZATIONS
+from conformance.fixtures.grants import CALLERS, ORGANIZATIONS
+from conformance.target import NO_CERTIFICATE
 from estelam.auth.grants import Grant
 from estelam.core.clock import TEHRAN
 from estelam.core.keys import key_fingerprint
@@ -19,7 +20,7 @@ from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import valid_legal, valid_national
 from tools.env.sandbox import Sandbox, load_file
 
-ALWAYS_INVALID = {"expired"}
+ALWAYS_INVALID = {f"expired-{service}" for service in CALLERS}
 
 
 @pytest.fixture(scope="module")
@@ -133,27 +134,28 @@ def test_certificates_are_valid_now(written: Path) -> None:
     ]
 
     assert [] == broken
-    assert certificate(written, "expired").not_valid_after_utc < fixtures.origin_before(now)
+    for name in ALWAYS_INVALID:
+        assert certificate(written, name).not_valid_after_utc < fixtures.origin_before(now)
 
 
 def test_not_yet_valid(written: Path) -> None:
-    """`not-yet-valid` becomes valid within half an hour after midnight in Iran."""
+    """The certificates `not-yet-valid` become valid within half an hour after midnight in Iran."""
     origin = datetime.fromisoformat(json.loads((written / "manifest.json").read_text("utf-8"))["origin"])
     midnight = datetime.combine(origin.astimezone(TEHRAN).date() + timedelta(days=1), datetime.min.time(), TEHRAN)
 
-    begins = certificate(written, "not-yet-valid").not_valid_before_utc
-
-    assert midnight < begins < midnight + timedelta(minutes=30)
+    for service in CALLERS:
+        begins = certificate(written, f"not-yet-valid-{service}").not_valid_before_utc
+        assert midnight < begins < midnight + timedelta(minutes=30)
 
 
 def test_denied_and_key_modes(written: Path) -> None:
-    """`denied` is on the deny list, and private keys have mode 0600."""
-    key = key_fingerprint(certificate(written, "denied").public_key())
+    """The certificates `denied` are on the deny list, and private keys have mode 0600."""
+    keys = [key_fingerprint(certificate(written, f"denied-{service}").public_key()) for service in CALLERS]
 
     denied = json.loads((written / "data" / "denied.json").read_text("utf-8"))
     modes = {path.stat().st_mode & 0o777 for path in (written / "pki").glob("*.key")}
 
-    assert [{"key_sha256": key}] == denied
+    assert [{"key_sha256": key} for key in keys] == denied
     assert {0o600} == modes
 
 
@@ -172,6 +174,6 @@ def test_callers_have_certificates(written: Path) -> None:
         name for case in cases for step in case.steps for name in (step.caller or case.caller, step.deny) if name
     }
 
-    missing = [name for name in callers if not (written / "pki" / f"{name}.key").exists()]
+    missing = [name for name in callers - {NO_CERTIFICATE} if not (written / "pki" / f"{name}.key").exists()]
 
     assert [] == missing

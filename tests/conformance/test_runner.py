@@ -5,6 +5,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,29 @@ def test_request_and_metadata(server: FakeServer, run: Callable[..., Any]) -> No
 
     assert b"\x0a\x02\0\0\0" == wire
     assert {("x-operator", "me"), ("x-bin", "é".encode())} <= set(metadata)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5.0, CaseStatus.PASSED), (0.0, CaseStatus.FAILED)])
+def test_change_takes_time(
+    server: FakeServer,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    status: CaseStatus,
+) -> None:
+    """A step after a denial may fail until the target must have read it, and is repeated until then."""
+    offset = (server.target.manifest.origin - datetime.now(UTC)).total_seconds()
+    for name, text in (("offset", str(int(offset))), ("denied", ""), ("changes", "")):
+        (tmp_path / name).write_text(text)
+    server.target = replace(server.target, steering=tmp_path)
+    monkeypatch.setattr(runner, "FOLLOW_SECONDS", seconds)
+    running = run(case({"deny": "other"}, check(answer="YES", receipt=False)))
+    server.refuse(Refusal(Reason.NOT_GRANTED), grpc.StatusCode.PERMISSION_DENIED)
+    if status is CaseStatus.PASSED:
+        server.answer()
+
+    assert [status] == statuses(running.result(5))
 
 
 def test_failed_step_ends_the_case(server: FakeServer, run: Callable[..., Any]) -> None:

@@ -61,11 +61,15 @@ class DevCertificateAuthority:
         hosts: Sequence[str] = (),
         lifetime: timedelta = timedelta(days=365),
         since: datetime | None = None,
+        attributes: Sequence[x509.NameAttribute[str]] = (),
     ) -> Path:
-        """Issue a TLS client certificate *name*.crt with its key; with *hosts*, a server certificate too."""
+        """Issue a TLS client certificate *name*.crt with its key; with *hosts*, a server certificate too.
+
+        Its subject has *name*, *organization_ids* and *attributes*.
+        """
         key = generate_private_key(SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
-        builder = self._leaf(name, organization_ids, key, since or datetime.now(UTC), lifetime)
+        builder = self._leaf(name, organization_ids, key, since or datetime.now(UTC), lifetime, attributes)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
             builder = builder.add_extension(
@@ -88,12 +92,19 @@ class DevCertificateAuthority:
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
     def _leaf(
-        self, name: str, organization_ids: Sequence[str], key: PrivateKey, since: datetime, lifetime: timedelta
+        self,
+        name: str,
+        organization_ids: Sequence[str],
+        key: PrivateKey,
+        since: datetime,
+        lifetime: timedelta,
+        attributes: Sequence[x509.NameAttribute[str]] = (),
     ) -> x509.CertificateBuilder:
         subject = x509.Name(
             [
                 x509.NameAttribute(NameOID.COMMON_NAME, name),
                 *(x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, number) for number in organization_ids),
+                *attributes,
             ]
         )
         return (

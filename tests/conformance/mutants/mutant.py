@@ -1,10 +1,13 @@
 """A mutant: one text of the reference and its faulty replacement."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from conformance import case_loader
 
 REFERENCE = Path(__file__).parent.parent / "reference"
 MUTANTS = Path(__file__).parent / "mutants.yaml"
@@ -19,6 +22,7 @@ class Mutant(BaseModel):
     fault: str
     """What the faulty implementation does wrong, in one line."""
     case: str
+    """The case that must fail; with a *, one of the cases of each service that match, and one mutant for each."""
     module: str
     """The reference's module."""
     old: str = Field(min_length=1)
@@ -43,5 +47,17 @@ class Mutant(BaseModel):
 
 
 def load_mutants(path: Path = MUTANTS) -> Sequence[Mutant]:
-    """Load all mutants."""
-    return TypeAdapter(list[Mutant]).validate_python(yaml.safe_load(path.read_text("utf-8")))
+    """Load all mutants: one for each service where the case is that of each."""
+    given = TypeAdapter(list[Mutant]).validate_python(yaml.safe_load(path.read_text("utf-8")))
+    return [each for mutant in given for each in _by_service(mutant)]
+
+
+def _by_service(mutant: Mutant) -> Iterator[Mutant]:
+    """Yield *mutant*, or for a case with a * one for each service that has a case which matches."""
+    if "*" not in mutant.case:
+        yield mutant
+        return
+    matching = [case for case in case_loader.read() if fnmatchcase(case.id, mutant.case)]
+    for service, case in {case.target.service: case.id for case in reversed(matching)}.items():
+        changes = {"id": f"{mutant.id}-{service}", "fault": f"{mutant.fault} ({service})", "case": case}
+        yield mutant.model_copy(update=changes)

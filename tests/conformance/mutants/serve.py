@@ -10,17 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from conformance.case import Case, Instance
-from tests.conformance.mutants.build import ReferenceCopy
+from tests.conformance.mutants.build import ReferenceCopy, build_reference
 
 TIMEOUT_SECONDS = 10
 
 
 def needed_instances(cases: Collection[Case]) -> set[str]:
-    """Return the instances that *cases* call, and the ministry's if the adapter's are among them."""
-    names = {step.target or case.target for case in cases for step in case.steps}
-    if any(name.service == "setad" for name in names):
-        names.add(Instance.PROMISSORY)
-    return {name.value for name in names}
+    """Return the instances that *cases* call."""
+    return {(step.target or case.target).value for case in cases for step in case.steps}
 
 
 def reset_steering(folder: Path) -> None:
@@ -34,12 +31,27 @@ def reset_steering(folder: Path) -> None:
 
 @contextlib.contextmanager
 def serve_reference(reference: ReferenceCopy, folder: Path, names: Collection[str]) -> Iterator[Mapping[str, str]]:
-    """Run the instances *names* of *reference* on the fixtures in *folder*; yield their addresses."""
+    """Run the instances *names* of *reference* on the fixtures in *folder*; yield their addresses.
+
+    The ministry of an adapter without one among them is the unchanged reference: the fault is the adapter's alone.
+    """
+    with contextlib.ExitStack() as stack:
+        ministry: tuple[str, ...] = ()
+        if Instance.PROMISSORY not in names and any(Instance(name).service == "setad" for name in names):
+            unchanged = stack.enter_context(build_reference(None))
+            ministry = (stack.enter_context(_serve(unchanged, folder, [Instance.PROMISSORY.value]))["promissory"],)
+        yield stack.enter_context(_serve(reference, folder, names, *ministry))
+
+
+@contextlib.contextmanager
+def _serve(
+    reference: ReferenceCopy, folder: Path, names: Collection[str], *ministry: str
+) -> Iterator[Mapping[str, str]]:
     addresses: Future[Mapping[str, str]] = Future()
     stop: Future[None] = Future()
 
     async def serve() -> None:
-        async with reference.module("service").running(folder, names) as found:
+        async with reference.module("service").running(folder, names, *ministry) as found:
             addresses.set_result(found)
             await asyncio.wrap_future(stop)
 

@@ -34,6 +34,8 @@ from .verification import Ministry, Verification
 
 UNREACHABLE = "127.0.0.1:1"
 """An address where nothing listens."""
+WATCH_SECONDS = 1.0
+"""Time between two looks at a status that is watched."""
 
 
 class _Listener(Server):
@@ -73,8 +75,10 @@ async def _unknown_method(call: wire.Call) -> None:
     await wire.refuse(call, status(Refused(Reason.METHOD_UNKNOWN)), [])
 
 
-def _handler(handle: Callable[[wire.Call], Awaitable[None]]) -> Handler:
-    return Handler(handle, Cardinality.UNARY_UNARY, bytes, bytes)
+def _handler(
+    handle: Callable[[wire.Call], Awaitable[None]], cardinality: Cardinality = Cardinality.UNARY_UNARY
+) -> Handler:
+    return Handler(handle, cardinality, bytes, bytes)
 
 
 class Instance:
@@ -88,6 +92,7 @@ class Instance:
         self._services = {"", *(method.name.partition("/")[0] for method in methods)}
         routes = {f"/{method.name}": _handler(partial(pipeline.handle, method)) for method in methods}
         routes["/grpc.health.v1.Health/Check"] = _handler(self._check_health)
+        routes["/grpc.health.v1.Health/Watch"] = _handler(self._watch_health, Cardinality.UNARY_STREAM)
         self._server = _Listener(Routes(routes))
 
     async def start(self, pki: Path) -> str:
@@ -112,23 +117,44 @@ class Instance:
             request = HealthCheckRequest.FromString(await wire.receive(call) or b"")
         except DecodeError:
             raise GRPCError(Status.INVALID_ARGUMENT) from None
-        if request.service not in self._services:
+        status = await self._status(request.service)
+        if status == HealthCheckResponse.SERVICE_UNKNOWN:
             raise GRPCError(Status.NOT_FOUND)
-        is_serving = await self._healthy()
-        serving_status = HealthCheckResponse.SERVING if is_serving else HealthCheckResponse.NOT_SERVING
-        await wire.reply(call, HealthCheckResponse(status=serving_status).SerializeToString(), [])
+        await wire.reply(call, HealthCheckResponse(status=status).SerializeToString(), [])
+
+    async def _watch_health(self, call: wire.Call) -> None:
+        try:
+            request = HealthCheckRequest.FromString(await wire.receive(call) or b"")
+        except DecodeError:
+            raise GRPCError(Status.INVALID_ARGUMENT) from None
+        sent = None
+        while True:
+            if (status := await self._status(request.service)) != sent:
+                await call.send_message(HealthCheckResponse(status=status).SerializeToString())
+                sent = status
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _status(self, service: str) -> HealthCheckResponse.ServingStatus:
+        if service not in self._services:
+            return HealthCheckResponse.SERVICE_UNKNOWN
+        return HealthCheckResponse.SERVING if await self._healthy() else HealthCheckResponse.NOT_SERVING
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, names: Collection[str]) -> AsyncIterator[Mapping[str, str]]:
-    """Run the instances *names* on the fixtures in *folder*; yield their addresses."""
+async def running(
+    folder: Path, names: Collection[str], ministry_address: str = UNREACHABLE
+) -> AsyncIterator[Mapping[str, str]]:
+    """Run the instances *names* on the fixtures in *folder*; yield their addresses.
+
+    The adapter calls the instance `promissory` if it is among them, else the ministry at *ministry_address*.
+    """
     fixtures = Fixtures.read(folder)
     addresses: dict[str, str] = {}
     async with contextlib.AsyncExitStack() as stack:
         # The ministry's instances start first: the adapter needs their address.
         for name in sorted(names, key=lambda name: name.startswith("setad")):
             if name.startswith("setad"):
-                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", UNREACHABLE))
+                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", ministry_address))
                 stack.callback(ministry.close)
             else:
                 instance = _recording(name, fixtures, folder)
