@@ -31,7 +31,7 @@ $(VENV)/.ready: pyproject.toml $(LOCK)
 
 .PHONY: run
 run: $(VENV)/.ready ## Start all services on loopback with sample data, until Ctrl-C (PORT_PROMISSORY=6051 ...: other ports)
-	$(BIN)/python -m tools.commands.run $(ARGS)
+	$(BIN)/estelam dev $(ARGS)
 
 .PHONY: demo
 demo: $(VENV)/.ready ## Run a complete scenario through the command line, in a temporary folder

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, direct_channel
 from estelam.core.clock import Clock
 from estelam.server.service import run_recording_service
@@ -20,9 +22,7 @@ from promissory.methods import lookups
 from tests.support import scheduling
 from tests.support.service import RunningService
 from tools.env import postgres
-from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.sandbox import Sandbox
 
 ENGINES = ("sqlite", "postgresql")
 STORING = ("promissory", "judiciary")

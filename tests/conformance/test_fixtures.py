@@ -12,13 +12,13 @@ from cryptography import x509
 from conformance import case_loader, fixtures
 from conformance.fixtures.grants import CALLERS, ORGANIZATIONS
 from conformance.target import NO_CERTIFICATE
+from development.sandbox import Sandbox, load_file
 from estelam.auth.grants import Grant
 from estelam.core.clock import TEHRAN
 from estelam.core.keys import key_fingerprint
 from judiciary.feeds import CASES
 from promissory.feeds import MEMBERS, NOTES
 from tests.unit.core.test_identifiers import valid_legal, valid_national
-from tools.env.sandbox import Sandbox, load_file
 
 ALWAYS_INVALID = {f"expired-{service}" for service in CALLERS}
 

@@ -11,6 +11,9 @@ import grpc
 import pytest
 from typer.testing import CliRunner
 
+from development import sandbox as suite
+from development.processes import SERVICES, ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
@@ -18,9 +21,6 @@ from estelam.core.grpc_status import from_grpc
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
-from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, ServiceProcess, free_ports
-from tools.env.sandbox import Sandbox
 
 LIVE = {"serial": "1404000000000017", "obligor": "9990000018", "beneficiary": "99000554330", "amount": "2500000000"}
 SETTLED = {"serial": "1404000000000025", "obligor": "9990000026", "beneficiary": "99000554330", "amount": "900000000"}

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from development import sandbox as suite
+from development.processes import ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
 from tests.e2e.test_serving import until
-from tools.env import sandbox as suite
-from tools.env.processes import ServiceProcess, free_ports
-from tools.env.sandbox import Sandbox
 
 VERIFY = ("setad", "verify", "--json")
 NOTE = options(**ENDORSED, agency="SETAD-0001")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from development.processes import COMMAND, ServiceProcess, environment, free_ports
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock
 from tests.e2e.conftest import CommandLine
-from tools.env.processes import COMMAND, ServiceProcess, environment, free_ports
-from tools.env.sandbox import Sandbox
 
 WITH_CASE = "140000000000000001"
 WINDOW = 64
@@ -36,7 +36,7 @@ def answers(out: Path) -> list[str]:
 
 
 def begin(sandbox: Sandbox, source: Path, out: Path, service: ServiceProcess) -> subprocess.Popen[str]:
-    words = (COMMAND, "judiciary", "bulk-check-cheques", source, "--out", out, "--window", str(WINDOW), "--json")
+    words = (*COMMAND, "judiciary", "bulk-check-cheques", source, "--out", out, "--window", str(WINDOW), "--json")
     return subprocess.Popen(
         [*words, "--address", service.address], env=environment(sandbox), stdout=subprocess.PIPE, text=True
     )

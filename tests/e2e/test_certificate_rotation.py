@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from development.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
@@ -20,7 +21,6 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.support.service import RunningService
-from tools.env.sandbox import MINISTRY, ORGANIZATIONS, Sandbox
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from tools.chaos import oracle, simulation
 from tools.chaos.__main__ import SCENARIOS
 from tools.chaos.scenario import Scenario, Task
-from tools.env.sandbox import Sandbox
 
 # SIGKILL is covered by the tests of guarantee 2.
 SHORT = [scenario for scenario in SCENARIOS if not scenario.name.startswith("kill")]

@@ -4,14 +4,14 @@ import time
 
 import grpc
 
+from development import sandbox as suite
+from development.sandbox import GRANTS, Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import NOTE, caller, refusal
-from tools.env import sandbox as suite
-from tools.env.sandbox import GRANTS, Sandbox
 
 RATE, BURST = 4, 2
 

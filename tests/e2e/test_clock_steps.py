@@ -11,6 +11,8 @@ import grpc
 import pytest
 from sqlalchemy import select, update
 
+from development.files import SAMPLES
+from development.sandbox import GRANTS, ORGANIZATIONS, Sandbox, load_file, write_access
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, monotonic_wall_clock, to_micros
@@ -28,7 +30,6 @@ from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.support.service import RunningService
-from tools.env.sandbox import GRANTS, ORGANIZATIONS, SAMPLES, Sandbox, load_file, write_access
 
 pytestmark = pytest.mark.slow
 

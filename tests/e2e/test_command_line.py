@@ -14,13 +14,13 @@ from threading import Thread
 
 import pytest
 
+from development import processes
+from development.processes import free_ports
+from development.sandbox import Sandbox
 from estelam.cli import inquire
 from estelam.data_model import descriptors
 from estelam.receipts.own_call import OwnCall
 from tests.e2e.conftest import ENDORSED, LIVE, SETTLED, CommandLine, options
-from tools.env import processes
-from tools.env.processes import free_ports
-from tools.env.sandbox import Sandbox
 
 CHECK = ("promissory", "check")
 PERSON = ("judiciary", "check-person", "--national-id")

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import grpc
 import pytest
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
@@ -24,9 +27,6 @@ from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 from tools.env import postgres
-from tools.env import sandbox as suite
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 SOURCE = Path(__file__).parents[1] / "support" / "disk.c"
 COMPILER = shutil.which("cc")

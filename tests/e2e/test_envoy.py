@@ -17,6 +17,9 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
+from development.sandbox import GRANTS, MINISTRY, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason
@@ -29,11 +32,8 @@ from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.support.certificates import flip_signature, key_sha256
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
-from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS, Envoy, render, validate
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import GRANTS, MINISTRY, Sandbox
 
 pytestmark = pytest.mark.slow
 

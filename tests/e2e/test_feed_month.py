@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from development.sandbox import ORGANIZATIONS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core import dates
@@ -23,7 +24,6 @@ from tests.conftest import judiciary_opening, plain_channel
 from tests.e2e.conftest import CommandLine, CommandResult, outcome
 from tests.support.service import RunningService
 from tools.env.identifiers import natural_id
-from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,national_id,role\n"
 DAYS = 30

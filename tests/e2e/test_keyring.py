@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.cli.commands import keyring
 from estelam.core import dates, keyring_file
 from estelam.core.clock import TEHRAN, Clock, to_micros
@@ -16,7 +17,6 @@ from estelam.storage.base import StoreError
 from estelam.storage.store import Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import LIVE, CommandLine, caller
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
 

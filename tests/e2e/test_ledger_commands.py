@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.keys import key_fingerprint
 from estelam.core.pem import read_certificates
 from estelam.receipts.archive import read_archive
@@ -15,7 +16,6 @@ from estelam.receipts.tree import is_consistent, leaf_hash, root_from_path
 from tests.e2e.conftest import BY_INDEX, ENDORSED, LIVE, CommandLine, options
 from tests.support import go_log
 from tests.support.receipt_programs import has_go
-from tools.env.sandbox import Sandbox
 
 CHECK = ("promissory", "check")
 VERIFY = ("ledger", "verify", "promissory")

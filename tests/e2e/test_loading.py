@@ -17,14 +17,15 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy.exc import OperationalError
 
+from development.files import SAMPLES
+from development.processes import COMMAND, environment
+from development.sandbox import Sandbox
 from estelam.core.dates import DateProblem
 from estelam.loading import merge
 from estelam.storage.store import Store
 from judiciary import feeds as cases
 from promissory import feeds as notes
 from tests.e2e.conftest import CommandLine
-from tools.env.processes import COMMAND, environment
-from tools.env.sandbox import SAMPLES, Sandbox
 
 NOTES = SAMPLES / "notes.csv"
 CASES = SAMPLES / "cases.csv"
@@ -571,7 +572,7 @@ def test_killed_load_leaves_nothing(command: CommandLine, sandbox: Sandbox, tmp_
     path.write_text("\n".join([header, *(f"{n}{row}" for n in range(10, 40) for row in rows)]), "utf-8")
     staged = sandbox.folder / "judiciary" / "loading.db"
     before = facts(sandbox.judiciary().store)
-    words: list[str | Path] = [COMMAND, "judiciary", "load-cases", path, "--cut-at", NOW, "--json"]
+    words: list[str | Path] = [*COMMAND, "judiciary", "load-cases", path, "--cut-at", NOW, "--json"]
     with subprocess.Popen(words, env=environment(sandbox), stdout=subprocess.DEVNULL) as loader:
         while not (staged.exists() and staged.stat().st_size > 1_000_000):
             assert loader.poll() is None

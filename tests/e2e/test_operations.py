@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from development.processes import free_ports
 from tests.support import tutorial
 from tools.env.envoy import CONFIGS
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import free_ports
 
 ROOT = CONFIGS.parent.parent
 PAGE = tutorial.DOCS / "operations.md"

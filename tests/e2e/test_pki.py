@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from development.sandbox import Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.inventory import USES
 from estelam.cli.sections import section_kinds
@@ -19,7 +20,6 @@ from estelam.core.pem import read_certificates
 from quality.settings import ProbeIdentity
 from tests.e2e.conftest import CommandLine
 from tests.support.certificates import DAY, NOW, certificate_pem, concatenate, crl_pem, write_retirement
-from tools.env.sandbox import Sandbox
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from conformance.case import Instance
 from conformance.client import open_channel
 from conformance.target import Target
+from development.sandbox import Sandbox
 from estelam.client import channel
 from estelam.client.channel import ClientIdentity
 from tests.e2e.conftest import LIVE, CommandLine, options
@@ -24,7 +25,6 @@ from tests.integration.quality.monitored_services import (
 )
 from tests.integration.setad.adapter_process import running_adapter
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 DEAD = "http://127.0.0.1:9"
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.keys import HmacKeyring
 from estelam.core.model import Subject
 from estelam.ledger import search
@@ -15,7 +16,6 @@ from tests.e2e.conftest import LIVE, CommandLine, options
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
 from tests.integration.setad.test_officer_ui import ask, open_browser, verdict
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 TENDER = "مناقصه شمارهٔ ۱۲/الف"
 OFFICERS = ["user@agency.ir", "AGENCY\\user", "علی‌رضا نمونه‌ای", "CN=A. Officer, O=Agency", "100%"]

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from development.files import SAMPLES
+from development.sandbox import ORGANIZATIONS, Sandbox, load_file
 from estelam.client.channel import ClientIdentity
 from estelam.core.dates import DateProblem
 from estelam.core.keys import new_keyring_line
@@ -26,7 +28,6 @@ from promissory.feeds import NOTES
 from tests.conftest import copy, judiciary_opening, plain_channel, promissory_opening
 from tests.e2e.conftest import BY_INDEX, NOTE, CommandLine, CommandResult
 from tests.support.service import RunningService
-from tools.env.sandbox import ORGANIZATIONS, SAMPLES, Sandbox, load_file
 
 HEADER = "case_number,kind,filed_on,registered_at,tracking_id,sayad_id,national_id,role\n"
 LATE = f"{HEADER}9,CIVIL,2026-03-01,2026-05-20T10:00:00+03:30,777,,99000791909,DRAWER\n"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.processes import ServiceProcess, free_ports
+from development.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE
 from tests.support.certificates import DAY, NOW, write_retirement
-from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ServiceProcess, free_ports
-from tools.env.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
 
 SECONDS = 30
 

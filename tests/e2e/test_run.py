@@ -1,30 +1,28 @@
-"""`make run`: what it does with ports and with a settings file that a person edited."""
+"""`estelam dev`, also as `make run`: what it does with ports and with a settings file that a person edited."""
 
 import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tools.commands.run import PORTS
-from tools.env.processes import free_ports
-from tools.env.sandbox import ROOT
+from development.cli import PORTS
+from development.processes import COMMAND, free_ports
 
 CONFIG = Path(".estelam") / "estelam.toml"
 READY = "Ctrl-C stops all services."
 
 
 def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[str]:
-    """Start `make run` in *folder*, with *ports* by variable."""
+    """Start `estelam dev` in *folder*, with *ports* by variable."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
     variables = {f"PORT_{name.upper()}": str(port) for name, port in ports.items()}
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.commands.run"],
+        [*COMMAND, "dev"],
         cwd=folder,
-        env={**inherited, **variables, "PYTHONPATH": str(ROOT)},
+        env={**inherited, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -83,5 +81,5 @@ def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
 
     assert status == 1
     assert f"port {ports[name]} of {name} is in use" in output
-    assert f"make run PORT_{name.upper()}=" in output
+    assert f"--{name}-port " in output
     assert not (tmp_path / CONFIG).exists()

@@ -12,6 +12,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from sqlalchemy import select
 
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
@@ -26,8 +28,6 @@ from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tests.conftest import copy, plain_channel
 from tests.e2e.conftest import caller, refusal
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 STORE_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, Reason.STORE_UNAVAILABLE)

@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager, suppress
 import grpc
 import pytest
 
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 CLIENTS = 4
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.process_limits import ProcessError
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.core.keys import new_keyring_line
 from estelam.core.pem import read_certificates
 from estelam.telemetry import logs
 from tests.e2e.conftest import CommandLine
 from tests.support.certificates import DAY, NOW, certificate_pem, write_retirement
-from tools.env import sandbox as suite
-from tools.env.processes import ServiceProcess
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import Sandbox
 
 
 def refused(service: ServiceProcess) -> str:

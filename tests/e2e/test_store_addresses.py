@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.storage.migrate import migrate
 from estelam.storage.store import Store
 from estelam.telemetry import logs
 from promissory.settings import PromissorySettings
 from tests.e2e.conftest import CommandLine
-from tools.env.sandbox import ROOT, Sandbox
+from tools.env.repository import ROOT
 
 SAMPLES = ROOT / "samples"
 NAMES = ["a?b", "a?c", "a#b", "a%41b", "aAb", "a b", "نمونه", "a&mode=ro", "a;b", "a'b", 'a"b', "a\\b", "a+b", "a:b@c"]

@@ -10,15 +10,15 @@ from pathlib import Path
 import grpc
 import pytest
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.core.errors import Reason
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from tests.e2e.conftest import caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
 from tools.env import postgres
-from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
 

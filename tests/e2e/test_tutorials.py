@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.files import CATALOGUE, SAMPLES
+from development.processes import SERVICES, ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from tests.support import tutorial
-from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, ServiceProcess, free_ports
-from tools.env.sandbox import Sandbox
 
 PORTS = {"50051": "promissory", "50052": "judiciary", "50053": "setad", "8443": "api"}
 TIMEOUT_SECONDS = 120
@@ -18,9 +19,9 @@ TIMEOUT_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def suite_of_the_tutorials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, dict[str, str]]]:
-    """What `make run` starts, but for the monitor, on free ports; and the page's ports with these."""
+    """What `estelam dev` starts, but for the monitor, on free ports; and the page's ports with these."""
     ports = free_ports(*SERVICES, "api")
-    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("tutorials"), ports=ports, catalogue=suite.CATALOGUE)
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("tutorials"), ports=ports, catalogue=CATALOGUE)
     suite.load_samples(sandbox)
     suite.prepare_quality(sandbox)
     services = [ServiceProcess(name, sandbox).launch() for name in SERVICES]
@@ -39,7 +40,7 @@ def test_tutorial(page: str, suite_of_the_tutorials: tuple[Sandbox, dict[str, st
     """Every `sh` block succeeds in order in one shell, and prints the lines that the page shows below it."""
     sandbox, ports = suite_of_the_tutorials
     (tmp_path / ".estelam").symlink_to(sandbox.folder)
-    (tmp_path / "samples").symlink_to(suite.SAMPLES)
+    (tmp_path / "samples").symlink_to(SAMPLES)
     path = tutorial.DOCS / f"{page}.md"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESTELAM_")}
     environ = {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

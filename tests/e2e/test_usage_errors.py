@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from development.files import SAMPLES
+from development.sandbox import Sandbox
 from tests.e2e.conftest import LIVE, CommandLine, options
-from tools.env.sandbox import SAMPLES, Sandbox
 
 NOTE = [*options(**LIVE)]
 OUTAGE = ["quality", "outage", "announce"]

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from development.processes import LaunchedProcess, spawn_command
 from estelam.cli.root import application
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.receipts import checkpoint, cosignature
@@ -18,7 +19,6 @@ from estelam.receipts.cosignature import Cosignature
 from estelam.receipts.tree import leaf_hash
 from estelam.telemetry import logs
 from tests.support.transparency_log import Log, witness_settings
-from tools.env.processes import LaunchedProcess, spawn_command
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.process_limits import ProcessError
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
@@ -17,11 +21,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.storage.store import Store
 from tests.conftest import STORING
 from tests.e2e.conftest import NOTE
-from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ServiceProcess
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from development import sandbox as suite
+from development.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import Receipt
@@ -13,8 +15,6 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.receipts.archive import ReceiptRecord
 from tests.conftest import plain_channel, promissory_opening
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES
 
 YES = pb.CheckNoteRequest(
     serial="1404000000000017", obligor_id="9990000018", beneficiary_id="99000554330", amount_rials=2_500_000_000

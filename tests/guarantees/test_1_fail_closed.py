@@ -23,6 +23,8 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy.exc import OperationalError
 
+from development import sandbox as suite
+from development.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from estelam.auth import trust
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
@@ -50,8 +52,6 @@ from tests.support.certificates import crl_pem
 from tests.support.faults import DatabaseFaults, Faults, Point, errors
 from tests.support.outages import HOUR, PROMISSORY, outage, publish
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 
 SERVICES = Path(grpc_server.__file__).resolve().parents[2]
 FRONT = (

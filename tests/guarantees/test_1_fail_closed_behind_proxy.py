@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from development import sandbox as suite
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
 from promissory.methods import lookups
@@ -26,7 +27,6 @@ from tests.guarantees.test_1_fail_closed import (
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.support.certificates import key_sha256
 from tests.support.faults import DatabaseFaults, Faults
-from tools.env import sandbox as suite
 
 XFCC = "estelam/auth/xfcc.py"
 VERIFYING = (XFCC, "estelam/auth/trust.py")

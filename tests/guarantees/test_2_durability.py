@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
@@ -14,8 +16,6 @@ from estelam.storage.store import AccessMode, Store
 from tools.chaos import deployments, kill, load_clients
 from tools.chaos.load_clients import Acknowledged
 from tools.chaos.scenario import Scenario, Task
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.timeout(300)

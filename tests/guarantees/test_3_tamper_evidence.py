@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, StaticPool, Table, create_engine
 from typer.testing import CliRunner
 
+from development.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import VerifyingKey
@@ -54,7 +55,6 @@ from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.recorded_ledger import YES, RecordedLedger, receipt_of
 from tests.support.service import RunningService
 from tests.support.store_copies import forget_checkpoints
-from tools.env.sandbox import CHECK_NOTE, VERIFY_NOTE, Sandbox
 
 Row = dict[str, Any]
 Change = tuple[str, tuple[Any, ...]]

@@ -18,6 +18,17 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
 
+from development import sandbox as suite
+from development.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    GRANTS,
+    ORGANIZATIONS,
+    VERIFY_NOTE,
+    Sandbox,
+)
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.grants import AccessConfigError
 from estelam.client.channel import ClientIdentity
@@ -31,17 +42,6 @@ from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    GRANTS,
-    ORGANIZATIONS,
-    VERIFY_NOTE,
-    Sandbox,
-)
 
 SETAD, CBI = ORGANIZATIONS["setad"], ORGANIZATIONS["cbi"]
 NOTE: dict[str, Any] = {

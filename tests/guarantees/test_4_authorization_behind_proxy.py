@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from development import sandbox as suite
+from development.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from tests.conftest import plain_channel, promissory_opening
@@ -30,8 +32,6 @@ from tests.guarantees.test_4_authorization import (
 )
 from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 
 SETAD = ORGANIZATIONS["setad"]
 HEADER = "x-forwarded-client-cert"

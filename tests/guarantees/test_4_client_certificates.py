@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
+from development import sandbox as suite
+from development.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Reason
 from estelam.core.pem import name_text, read_certificates, read_private_key
@@ -22,8 +24,6 @@ from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import GENUINE, Adapter, running_adapter
 from tests.support.certificates import concatenate, crl_pem, key_sha256, write_authority, write_client, write_flipped
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_NOTE, GRANTS, ORGANIZATIONS, Sandbox
 
 SETAD = ORGANIZATIONS["setad"]
 FACES = ("gRPC", "behind a terminating proxy", "JSON")

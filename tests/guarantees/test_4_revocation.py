@@ -10,6 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from development import sandbox as suite
+from development.sandbox import CHECK_NOTE, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.revocation import Revocation, read_lists
 from estelam.auth.trust import ClientTrust
@@ -23,8 +25,6 @@ from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
 from tests.support.certificates import DAY, NOW, concatenate, crl_pem, key_sha256, write_authority
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_NOTE, Sandbox
 
 REVOKED = (grpc.StatusCode.UNAUTHENTICATED, Reason.CERTIFICATE_REVOKED)
 UNKNOWN = (grpc.StatusCode.UNAVAILABLE, Reason.REVOCATION_UNKNOWN)

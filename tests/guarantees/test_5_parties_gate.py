@@ -21,6 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from development import sandbox as suite
+from development.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -33,8 +35,6 @@ from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import State
 from tests.conftest import plain_channel, promissory_opening
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import GET_NOTE_PARTIES, GRANTS, Sandbox
 
 WINDOW = timedelta(minutes=10)
 INSTANT = timedelta(microseconds=1)

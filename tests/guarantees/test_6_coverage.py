@@ -15,6 +15,10 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from development import sandbox as suite
+from development.files import SAMPLES
+from development.processes import COMMAND, environment
+from development.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, Sandbox, load_file
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
 from estelam.core.errors import Reason
@@ -33,9 +37,6 @@ from judiciary.repository import FIRST_DATE
 from promissory.feeds import NOTES
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.processes import COMMAND, environment
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES, Sandbox, load_file
 
 HEADER = ",".join([*(name for name in CASES.columns if name != "sayad_id"), "sayad_id"])
 CHUNK = 1000
@@ -257,7 +258,7 @@ def test_killed_load_changes_nothing(ask: Caller, start: Start, loaded: Sandbox,
     service = start(judiciary_opening(loaded, shutdown_delay_seconds=0))
     path = write_cases(tmp_path / "cases.csv", NEW_DRAWER, FORMER_DRAWER, rows=200 * CHUNK)
     command: list[str | Path] = [
-        COMMAND,
+        *COMMAND,
         "judiciary",
         "load-cases",
         str(path),

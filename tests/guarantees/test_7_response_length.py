@@ -17,6 +17,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hpack.huffman_constants import REQUEST_CODES_LENGTH
 
+from development import sandbox as suite
+from development.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
@@ -27,9 +29,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conftest import Start, judiciary_opening, promissory_opening
 from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, GRANTS, Sandbox
 
 CALLS = 120
 WARM_UP = 12

@@ -12,6 +12,18 @@ from typing import Any, NoReturn
 import pytest
 from structlog.testing import capture_logs
 
+from development import sandbox as suite
+from development.processes import SERVICES, ServiceProcess, free_ports
+from development.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    GRANTS,
+    ORGANIZATIONS,
+    VERIFY_NOTE,
+    Sandbox,
+)
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
@@ -29,18 +41,6 @@ from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
 from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
-from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, ServiceProcess, free_ports
-from tools.env.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    GRANTS,
-    ORGANIZATIONS,
-    VERIFY_NOTE,
-    Sandbox,
-)
 
 # None of these occurs in a log or a store otherwise: each one found has leaked.
 SERIAL, UNKNOWN = "1405662607550143", "1405662607559971"

@@ -13,6 +13,14 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from development.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    CHECK_BY_TRACKING_ID,
+    CHECK_NOTE,
+    GET_NOTE_PARTIES,
+    VERIFY_NOTE,
+    Sandbox,
+)
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
 from estelam.core.errors import ERROR_CATALOGUE, Reason, Refusal
@@ -32,14 +40,6 @@ from tests.conftest import Start, plain_channel
 from tests.e2e.test_serving import until
 from tests.support.service import RunningService
 from tools.chaos.mutations import MESSAGES, Draft
-from tools.env.sandbox import (
-    CHECK_BY_NATIONAL_ID,
-    CHECK_BY_TRACKING_ID,
-    CHECK_NOTE,
-    GET_NOTE_PARTIES,
-    VERIFY_NOTE,
-    Sandbox,
-)
 
 GRPCS_OWN_LIMIT = 65536
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

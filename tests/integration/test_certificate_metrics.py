@@ -5,13 +5,13 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from development import sandbox as suite
+from development.processes import free_ports
 from estelam.core.pem import read_certificates
 from tests.conftest import promissory_opening
 from tests.integration.setad.adapter_process import running_adapter
 from tests.support.certificates import DAY, NOW, crl_pem
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.processes import free_ports
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 VALUE = re.compile(r'^estelam_certificate_expiry_timestamp_seconds\{use="(\w+)"\} (\S+)$', re.MULTILINE)

@@ -11,6 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from hpack import Encoder
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.server import completion_queue
@@ -19,7 +20,6 @@ from tests.e2e.conftest import caller
 from tests.support.service import RunningService
 from tools.chaos.greedy_caller import WATCH, calls
 from tools.chaos.raw_http2 import ConnectionClosed, RawConnection
-from tools.env.sandbox import Sandbox
 
 MOST = 8
 REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}

@@ -15,6 +15,9 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import make_url
 
+from development import sandbox as suite
+from development.files import CATALOGUE
+from development.sandbox import GRANTS, Sandbox
 from estelam.auth.grants import AccessTable
 from estelam.catalogue import loader
 from estelam.client.channel import ClientIdentity
@@ -36,10 +39,8 @@ from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.receipts.test_cosignature import LOG_KEY
 from tools.env import postgres
-from tools.env import sandbox as suite
 from tools.env.envoy import CONFIGS
 from tools.env.postgres import BIN, PostgresCluster
-from tools.env.sandbox import GRANTS, Sandbox
 
 DEPLOY = CONFIGS.parent
 KINDS: dict[str, type[ServingSettings]] = {
@@ -85,7 +86,7 @@ def test_monitor_settings_probe_every_method() -> None:
     environ = COMPOSE["services"]["quality"]["environment"]
     given = {key: value for key, value in environ.items() if key.startswith("ESTELAM_")}
     quality = load_settings(QualitySettings, environ={CONFIG: str(DEPLOY / "quality" / "estelam.toml"), **given})
-    catalogue = loader.read_catalogue(suite.CATALOGUE)
+    catalogue = loader.read_catalogue(CATALOGUE)
     asked = {name for errand in plan_probes(quality, catalogue, date(2026, 11, 22)) for name, _ in errand.requests}
 
     assert {name for name, _, _ in catalogue.methods()} == asked

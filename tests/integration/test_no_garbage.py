@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 import pytest
 
+from development.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.conftest import plain_channel, promissory_opening
 from tests.support.service import RunningService
-from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 
 SERIAL = "1404000000000017"
 NOTE = {"serial": SERIAL, "obligor_id": "9990000018", "beneficiary_id": "99000554330"}

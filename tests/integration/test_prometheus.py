@@ -15,6 +15,8 @@ import grpc
 import pytest
 import yaml
 
+from development.processes import free_ports
+from development.sandbox import CHECK_NOTE, Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.web.event_loop import run_in_event_loop
@@ -23,8 +25,6 @@ from tests.conftest import plain_channel, promissory_opening
 from tests.integration.quality.monitored_services import NOTES, settings_of
 from tests.support.service import RunningService
 from tests.unit.test_observability import PROMETHEUS, queries
-from tools.env.processes import free_ports
-from tools.env.sandbox import CHECK_NOTE, Sandbox
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 MAY_BE_EMPTY = ("estelam_witness_failures_total", "ALERTS")

@@ -10,6 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.rate_limit import Throttle
 from estelam.client.channel import ClientIdentity
@@ -19,8 +21,6 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
 from tests.support.certificates import write_flipped
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
 

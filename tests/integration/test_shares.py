@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from development.sandbox import ORGANIZATIONS, Sandbox
 from estelam.auth.authentication import Authenticator
 from estelam.auth.certificate import ClientCertificate
 from estelam.auth.dev_ca import DevCertificateAuthority
@@ -28,7 +29,6 @@ from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import running_adapter
 from tests.support.certificates import key_sha256, write_client, write_flipped
 from tools.chaos.raw_http2 import ConnectionClosed, RawConnection
-from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 MOST = 8
 HONEST = MOST // 2

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import grpc
 
+from development import sandbox as suite
+from development.sandbox import CHECK_NOTE
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.pem import read_certificates
@@ -12,8 +14,6 @@ from tests.conftest import plain_channel, promissory_opening
 from tests.guarantees.test_4_authorization import OK, Time, ask
 from tests.support.certificates import DAY, NOW, certificate_pem
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_NOTE
 
 
 def test_expiry_while_running(tmp_path: Path) -> None:

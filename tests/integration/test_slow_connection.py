@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, aio_connections, channel
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.e2e.conftest import NOTE
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 DELAY_SECONDS = 0.15
 """The time that each part of a TLS handshake takes in each direction."""

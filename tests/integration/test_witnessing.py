@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from development.sandbox import Sandbox
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock, to_micros
@@ -46,7 +47,6 @@ from tests.support.service import RunningService
 from tests.support.store_copies import forget_checkpoints
 from tests.support.transparency_log import Log, served, witness_settings
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
-from tools.env.sandbox import Sandbox
 
 METHOD = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
 OTHER = cosigner().cosign("another checkpoint\n", SECONDS)

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
+from development.sandbox import CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.keys import SigningKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -27,7 +28,6 @@ from estelam.receipts.checkpoint import origin_of
 from estelam.receipts.receipt import canonical
 from tests.support.certificates import DAY, certificate_pem, write_retirement
 from tools.env.receipt_maker import SALT, ReceiptMaker
-from tools.env.sandbox import CHECK_BY_TRACKING_ID, CHECK_NOTE, GET_NOTE_PARTIES
 
 ORGANIZATION, ANOTHER, OID = "99001504616", "99001187852", "2.5.4.97"
 ANSWERED = datetime.now(UTC).replace(microsecond=250_000)

@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from protoc import PROTOC_EXE
 
+from development.sandbox import Sandbox
 from estelam.compat.baseline import Baseline
 from estelam.compat.surface import contract_surface, missing_lines
 from estelam.data_model import descriptors
@@ -21,7 +22,6 @@ from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
 from tools.commands import generate_protos, lint_protos
 from tools.commands.generate_protos import PROTOS, ROOT
-from tools.env.sandbox import Sandbox
 
 Fields = RepeatedCompositeFieldContainer[FieldDescriptorProto]
 

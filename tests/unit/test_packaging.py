@@ -1,7 +1,9 @@
-"""The distribution: what the wheel contains and what its metadata and lock files say."""
+"""The distribution: what the wheel contains, that it runs, and what its metadata and lock files say."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -11,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from development.cli import PORTS
+from development.processes import COMMAND, free_ports
+from tools.env.repository import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-IGNORED = re.compile(r"__pycache__|\.egg-info")
+IGNORED = re.compile(r"__pycache__|\.egg-info|development/data/deploy/secrets/")
 PINNED = re.compile(r"^([a-z0-9-]+)==\S+", re.MULTILINE)
 NAME = re.compile(r"^[A-Za-z0-9-]+")
 
@@ -26,17 +31,46 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     for name in ("pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "services", source / "services", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    secrets = source / "services" / "development" / "data" / "deploy" / "secrets" / "promissory"
+    secrets.mkdir(parents=True, exist_ok=True)
+    (secrets / "server.key").touch()
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", build, source], cwd=source, check=True, capture_output=True)
     return zipfile.ZipFile(next(source.glob("*.whl")))
 
 
 def test_wheel_has_every_file(wheel: zipfile.ZipFile) -> None:
-    """The wheel contains every file of services/: modules, stubs, templates, static files and data."""
-    files = (path for path in (ROOT / "services").rglob("*") if path.is_file())
+    """The wheel contains every file of services/, those of linked folders too: modules, stubs, data; but no key."""
+    folders = os.walk(ROOT / "services", followlinks=True)
+    files = (Path(folder) / name for folder, _, names in folders for name in names)
     expected = {str(path.relative_to(ROOT / "services")) for path in files if not IGNORED.search(str(path))}
 
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+
+
+@pytest.mark.slow
+def test_wheel_runs_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """From the wheel, in an empty folder, `estelam dev` starts all services, which answer until Ctrl-C."""
+    wheel.extractall(tmp_path / "installed")
+    (folder := tmp_path / "empty").mkdir()
+    ports = {f"PORT_{name.upper()}": str(port) for name, port in free_ports(*PORTS).items()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
+    environ = {**inherited, **ports, "PYTHONPATH": str(tmp_path / "installed")}
+    running = subprocess.Popen([*COMMAND, "dev"], cwd=folder, env=environ, stdout=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout is not None
+        output = "".join(iter(running.stdout.readline, "Ctrl-C stops all services.\n"))
+        question = next(line.split()[1:] for line in output.splitlines() if " promissory check " in line)
+        asked = subprocess.run(
+            [*COMMAND, *question], cwd=folder, env=environ, capture_output=True, text=True, check=False
+        )
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+
+    assert (0, 0) == (running.returncode, asked.returncode)
+    assert "YES" in asked.stdout
+    assert str(tmp_path / "installed") in (folder / ".estelam" / "estelam.toml").read_text("utf-8")
 
 
 def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:

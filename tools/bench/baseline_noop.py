@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 
+from development.sandbox import CHECK_NOTE
 from estelam.client.channel import ClientIdentity, aio_channel
 from estelam.core.settings import ServingSettings
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -28,7 +29,6 @@ from estelam.server.process import write_port
 from tools.bench.environment import SERVER_CORE, BenchEnvironment, Engine, check_note, load, promissory_server
 from tools.bench.load.plan import Report
 from tools.bench.processes import RunningServer, run_server
-from tools.env.sandbox import CHECK_NOTE
 
 Ask = Callable[..., Report]
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from development import sandbox
+from development.processes import COMMAND, environment
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
-from tools.env import sandbox
-from tools.env.processes import COMMAND, environment
-from tools.env.sandbox import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Deployment:
         cores = os.sched_getaffinity(0) if core is None else {core}
         before, started = _cpu_of_children(), time.perf_counter()
         done = subprocess.run(
-            [COMMAND, *arguments],
+            [*COMMAND, *arguments],
             env=environment(self.sandbox),
             stdin=subprocess.DEVNULL,
             capture_output=True,

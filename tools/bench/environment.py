@@ -13,6 +13,8 @@ from sqlalchemy import make_url
 
 import judiciary.service
 import promissory.service
+from development.files import SAMPLES
+from development.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE
 from estelam.client.channel import ClientIdentity
 from tools.bench.config import BenchConfig
 from tools.bench.datasets import cases, ledger, notes
@@ -21,7 +23,6 @@ from tools.bench.load.plan import Concurrency, Plan, Protocol, Report, Requests
 from tools.bench.load.run import run
 from tools.bench.processes import RunningServer, run_server
 from tools.env.postgres import PostgresCluster, cluster
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, CHECK_NOTE, SAMPLES
 
 SERVER_CORE, LOAD_CORE = 0, 1
 MANY = Concurrency(8, 16)

@@ -15,15 +15,15 @@ from pathlib import Path
 from random import Random
 from typing import Final, Self
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
+from development.sandbox import MINISTRY, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tools.bench.processes import resident_mib
 from tools.chaos.fuzz import NOTE
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env import sandbox as suite
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import MINISTRY, Sandbox
 
 CLIENTS: Final = 4
 CALLS: Final = 6

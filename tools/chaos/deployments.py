@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from promissory.settings import PromissorySettings
 from tools.env import postgres
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 STORE = "ESTELAM_PROMISSORY_STORE"
 

@@ -10,6 +10,8 @@ import time
 from contextlib import ExitStack
 from random import Random
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
 from estelam.client.channel import ClientIdentity
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.receipts.problems import InvalidReceipt
@@ -18,10 +20,8 @@ from tools.chaos.kill import Ledger
 from tools.chaos.load_clients import LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env import postgres
-from tools.env import sandbox as suite
 from tools.env.fork_server import ForkServer
 from tools.env.postgres import PostgresCluster
-from tools.env.processes import ServiceProcess
 
 LOAD_SECONDS = (0.1, 0.6)
 PAUSE_SECONDS = 0.02

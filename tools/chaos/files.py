@@ -20,6 +20,8 @@ from random import Random
 
 from sqlalchemy.exc import DBAPIError
 
+from development.process_limits import ProcessError
+from development.processes import ServiceProcess
 from estelam.client.channel import ClientIdentity
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.storage.store import StoreError
@@ -29,8 +31,6 @@ from tools.chaos.kill import CONCURRENT_SERVICES, Ledger
 from tools.chaos.load_clients import SERIAL, Acknowledged, LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env.fork_server import ForkServer
-from tools.env.processes import ServiceProcess
-from tools.env.python_process import ProcessError
 
 FILES = ("ledger.db", "ledger.db-wal", "ledger.db-shm", "facts.db", "facts.db-wal", "facts.db-shm")
 LOAD_SECONDS = (0.02, 0.5)

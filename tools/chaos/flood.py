@@ -16,6 +16,9 @@ from pathlib import Path
 import grpc
 from hpack import Encoder
 
+from development import sandbox as suite
+from development.processes import ServiceProcess
+from development.sandbox import MINISTRY, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import key_fingerprint
@@ -31,11 +34,8 @@ from tools.chaos.raw_http2 import (
     frame,
 )
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
-from tools.env.processes import ServiceProcess
 from tools.env.python_process import SPAWN
-from tools.env.sandbox import MINISTRY, Sandbox
 
 CALM_SECONDS = 2.0
 PAUSE_SECONDS = 0.02

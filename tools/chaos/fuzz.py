@@ -20,6 +20,8 @@ from google.rpc import error_details_pb2, status_pb2
 from hpack import Encoder
 
 from conformance.raw_http2 import grpc_message
+from development import sandbox as suite
+from development.processes import ServiceProcess
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.client.channel import ClientIdentity
 from estelam.core import validation
@@ -42,10 +44,8 @@ from tools.chaos.raw_http2 import (
     frame,
 )
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env import sandbox as suite
 from tools.env.fork_server import ForkServer
 from tools.env.identifiers import legal_id
-from tools.env.processes import ServiceProcess
 
 STREAMS = 32
 CONNECTIONS = 64

@@ -26,6 +26,9 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from hpack import Encoder
 
 from conformance.raw_http2 import grpc_message
+from development import sandbox as suite
+from development.processes import ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tools.bench.processes import resident_mib
@@ -41,10 +44,7 @@ from tools.chaos.raw_http2 import (
     frame,
 )
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env import sandbox as suite
 from tools.env.envoy import Envoy
-from tools.env.processes import ServiceProcess, free_ports
-from tools.env.sandbox import Sandbox
 
 SECONDS: Final = 4.0
 """How long the regular client calls at least, before, during and after the flood."""

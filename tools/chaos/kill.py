@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from development.process_limits import ProcessError
+from development.processes import ServiceProcess
+from development.sandbox import CHECK_NOTE
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.ledger import verify
@@ -29,9 +32,6 @@ from tools.chaos.deployments import Deployment, DeploymentFactory
 from tools.chaos.load_clients import Acknowledged, LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.env.fork_server import ForkServer
-from tools.env.processes import ServiceProcess
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import CHECK_NOTE
 
 LOAD_SECONDS = (0.02, 0.3)
 # Two services at a time, each with its own store: a single one would leave a core idle while it starts.

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import promissory.service
+from development import sandbox as suite
 from estelam.client.channel import ClientIdentity
 from tools.bench.datasets import notes
 from tools.bench.load.plan import Concurrency, Plan, Protocol, Report, Requests
 from tools.bench.load.run import run as load
 from tools.bench.processes import RunningServer, resident_mib, run_server
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env import sandbox as suite
 
 SERVER_CORE, LOAD_CORE = 0, 1
 CAPACITY, FLOOD, QUIET = Concurrency(8, 16), Concurrency(40, 31), Concurrency(1, 1)

@@ -9,12 +9,12 @@ import time
 from contextlib import ExitStack
 from random import Random
 
+from development.processes import ServiceProcess
 from estelam.client.channel import ClientIdentity
 from tools.chaos import deployments
 from tools.chaos.kill import Ledger
 from tools.chaos.load_clients import LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env.processes import ServiceProcess
 
 WORKERS = 2
 PAUSE_SECONDS = 0.02

@@ -14,13 +14,13 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from development.processes import ServiceProcess, free_ports
 from estelam.client.channel import ClientIdentity
 from tools.chaos import deployments
 from tools.chaos.deployments import DeploymentFactory
 from tools.chaos.kill import Ledger
 from tools.chaos.load_clients import LoadClients
 from tools.chaos.scenario import Result, Scenario, Task
-from tools.env.processes import ServiceProcess, free_ports
 
 PAUSE_SECONDS: Final = 0.02
 BURST: Final = 1000

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from development import sandbox as suite
 from estelam.core.clock import to_datetime
 from estelam.core.dates import latest_past_date
 from estelam.core.errors import Refusal
@@ -26,7 +27,6 @@ from tools.chaos.generators import MODELS, Load, Model, RandomRequest, outcome_o
 from tools.chaos.oracle import Answer, CasesOracle, File, NotesOracle, OracleClock, Row
 from tools.chaos.scenario import Result, Scenario, Task
 from tools.chaos.simulated_service import Interruption, SimulatedCrash, SimulatedService, SimulatedTime, State
-from tools.env import sandbox as suite
 
 STEPS = 20
 BEGINS_COVERED = 0.7

@@ -19,6 +19,9 @@ from rich.console import Console
 from conformance import fixtures
 from conformance.case import Instance
 from conformance.profile import Profile
+from development.process_limits import START_SECONDS, ProcessError
+from development.processes import COMMAND
+from development.sandbox import load_file
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
 from estelam.core.settings import ServingSettings, StoreSettings
@@ -30,9 +33,6 @@ from promissory.settings import PromissorySettings
 from sataad_adapter.settings import SetadSettings
 from tools.env import postgres
 from tools.env.conformance_target import DOWN, ConformanceTarget, write_access
-from tools.env.processes import COMMAND
-from tools.env.python_process import START_SECONDS, ProcessError
-from tools.env.sandbox import load_file
 
 Addresses = Mapping[Instance, str]
 
@@ -179,7 +179,7 @@ def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Pat
     places += [f"--instance={member}={address}" for member, address in addresses.items() if member not in main]
     files = [f"--{kind}={reports / name}" for kind, name in _FILES.items()]
     return [
-        *(COMMAND, "conformance", "run"),
+        *(*COMMAND, "conformance", "run"),
         *(*places, *files, "--force", f"--pki={folder / 'pki'}", f"--steering={folder / 'steering'}"),
     ]
 

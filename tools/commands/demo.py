@@ -13,8 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from tools.env import sandbox as suite
-from tools.env.processes import SERVICES, ServiceProcess, free_ports, run_command
+from development import sandbox as suite
+from development.files import SAMPLES
+from development.processes import SERVICES, ServiceProcess, free_ports, run_command
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class DemoContext:
 
 def write_cases_of_1399(context: DemoContext) -> str:
     """Write a file of the sample's cases that were filed in 1399."""
-    header, *rows = (suite.SAMPLES / "cases.csv").read_text("utf-8").splitlines()
+    header, *rows = (SAMPLES / "cases.csv").read_text("utf-8").splitlines()
     old = [row for row in rows if row.split(",")[FILED_ON] < "2021-03-21"]
     (context.sandbox.folder / OLD_CASES).write_text("\n".join([header, *old, ""]), "utf-8")
     context.values["now"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -38,7 +39,7 @@ def write_cases_of_1399(context: DemoContext) -> str:
 
 def cut_off_the_register(context: DemoContext) -> str:
     """Write the first 17 rows of the sample's cases, as of a file that was cut off."""
-    rows = (suite.SAMPLES / "cases.csv").read_text("utf-8").splitlines(keepends=True)
+    rows = (SAMPLES / "cases.csv").read_text("utf-8").splitlines(keepends=True)
     (context.sandbox.folder / CUT_OFF).write_text("".join(rows[:18]), "utf-8")
     return "DONE"
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from development.sample_monitoring import AGREEMENTS, EXCHANGE
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.migrate import migrate
@@ -19,7 +20,6 @@ from quality.periods import Month, instant_of
 from quality.report.generate import generate_reports
 from quality.settings import QualitySettings
 from tools.env import synthetic_month
-from tools.env.monitoring import AGREEMENTS, EXCHANGE
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(".estelam-report")

@@ -11,17 +11,19 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
+from development import sandbox as suite
+from development.files import CATALOGUE
+from development.processes import QUALITY, SERVICES, ServiceProcess, free_ports
+from development.sandbox import ORGANIZATIONS, Sandbox
 from estelam.core.clock import Clock
 from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.attribution import Attribution
 from quality.periods import minute_of
 from quality.records import Probe
-from tools.env import sandbox as suite
-from tools.env.processes import QUALITY, SERVICES, ServiceProcess, free_ports
-from tools.env.sandbox import ORGANIZATIONS, Sandbox
+from tools.env.repository import ROOT
 
-IMAGES = suite.ROOT / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
 SIZE = ViewportSize(width=960, height=640)
 NOTE = {
     "serial": "1404 0000 0000 0017",
@@ -48,7 +50,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="estelam-screenshots-") as folder, _chromium() as browser:
         ports = free_ports(*SERVICES, "page", "dashboard")
-        sandbox = suite.create_sandbox(Path(folder), ports=ports, catalogue=suite.CATALOGUE)
+        sandbox = suite.create_sandbox(Path(folder), ports=ports, catalogue=CATALOGUE)
         suite.load_samples(sandbox)
         suite.prepare_quality(sandbox)
         _invent_a_day(sandbox)

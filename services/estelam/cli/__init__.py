@@ -11,7 +11,7 @@ EXIT_USAGE = 2
 
 def main() -> None:
     """Run one command."""
-    if "serve" in sys.argv[1:3]:
+    if "serve" in sys.argv[1:5]:  # perhaps after --config FILE
         # By default it would end the process, until `Signals` notes it, a second of imports later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from estelam.cli.root import application  # noqa: PLC0415 - the signal is blocked before these are imported

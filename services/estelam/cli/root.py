@@ -1,17 +1,23 @@
 """The root command and its groups, each imported when a command of it runs or is completed."""
 
+import inspect
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
+
+from estelam.cli import complete
+from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "receipt": ("receipt", "Verify receipts offline."),
@@ -44,6 +50,8 @@ def groups() -> dict[str, Group]:
     """Return all groups by name, in the order of the help."""
     services = sorted(entry_points(group="estelam.services"), key=lambda entry: entry.name)
     found = {entry.name: Group(_summary(entry), partial(_add_service, entry)) for entry in services}
+    for entry in sorted(entry_points(group="estelam.commands"), key=lambda entry: entry.name):
+        found[entry.name] = Group(_first_line(entry), partial(_add_command, entry))
     for name, (module, text) in OWN_GROUPS.items():
         found[name] = Group(text, partial(_add_own, module))
     return found
@@ -128,8 +136,25 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
         raise typer.Exit
 
 
+def _use_settings(path: Path | None) -> Path | None:
+    """Name the settings file for every part of the command, and for the processes that it starts."""
+    if path is not None:
+        os.environ[CONFIG] = str(path.absolute())
+    return path
+
+
 def _root(
     *,
+    _config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            callback=_use_settings,
+            metavar="FILE",
+            help=f"The settings file; default: the variable {CONFIG}, or else {DEFAULT_CONFIG}.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -144,6 +169,14 @@ def _summary(entry: EntryPoint) -> str:
 
 def _add_service(entry: EntryPoint, app: typer.Typer, name: str) -> None:
     app.add_typer(entry.load(), name=name)
+
+
+def _first_line(entry: EntryPoint) -> str:
+    return (inspect.getdoc(entry.load()) or "").partition("\n")[0]
+
+
+def _add_command(entry: EntryPoint, app: typer.Typer, name: str) -> None:
+    app.command(name)(entry.load())
 
 
 def _add_own(module: str, app: typer.Typer, name: str) -> None:

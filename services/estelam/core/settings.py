@@ -61,6 +61,9 @@ SubjectFields = Mapping[SubjectKind, tuple[type[Message], str]]
 """Kinds of identifiers, each with a message and a field of the contract whose rules an identifier must satisfy."""
 
 
+_FIX = f"name one by --config or {CONFIG}, or let estelam dev make one for a trial"
+
+
 class SettingsError(UserFacingError):
     """The settings can't be used."""
 
@@ -283,7 +286,7 @@ def _settings_error(
 
 def _source(environ: Mapping[str, str]) -> str:
     path = Path(environ.get(CONFIG, DEFAULT_CONFIG))
-    return str(path) if path.exists() else f"no settings file {path}; {CONFIG} may name another"
+    return str(path) if path.exists() else f"no settings file {path.absolute()} ({_FIX})"
 
 
 def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -291,7 +294,7 @@ def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dic
     if CONFIG not in environ and not path.exists():
         return {}
     if CONFIG in environ and not path.exists():
-        raise SettingsError(f"{CONFIG}: {path}: no such file")
+        raise SettingsError(f"{CONFIG}: {path}: no such file ({_FIX})")
     tables = load_toml(path, SettingsError)
     for name, table in tables.items():
         if not isinstance(table, dict):

@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 from sqlalchemy import Connection
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.storage.migrate import migrate
@@ -24,7 +25,6 @@ from quality.monitor.monitor import Monitor
 from quality.records import MetricsSample, Tally
 from quality.settings import ProbeIdentity, QualitySettings
 from tests.conftest import plain_channel
-from tools.env.sandbox import Sandbox
 
 NOTES, CASES, VERIFICATION = "promissory-note-inquiry", "cheque-case-inquiry", "note-verification"
 MINISTRY, SERVER = "estelam.promissory.v1.PromissoryNoteInquiryService", "promissory-server"

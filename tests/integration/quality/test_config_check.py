@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.files import CATALOGUE
+from development.processes import run_command
+from development.sandbox import Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock
 from quality.monitor import config_check
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI
 from tests.integration.quality.monitored_services import probe_identity
-from tools.env import sandbox as suite
-from tools.env.processes import run_command
-from tools.env.sandbox import Sandbox
 
 PORTS = {"promissory": 1, "judiciary": 2, "setad": 3}
 
@@ -27,7 +28,7 @@ def complete_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 def agreeing(folder: Path, agreement: str) -> Path:
     """A copy of the catalogue with one agreement."""
     folder.mkdir()
-    for file in suite.CATALOGUE.iterdir():
+    for file in CATALOGUE.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "agreements.yaml").write_text(f"agreements:\n  - {agreement}\n", "utf-8")
     return folder

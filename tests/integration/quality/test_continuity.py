@@ -13,6 +13,7 @@ from sqlalchemy import make_url, select, text
 from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
+from development.sandbox import Sandbox
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
@@ -41,7 +42,6 @@ from tests.support import store_copies
 from tests.support.service import RunningService
 from tests.support.transparency_log import Log, witness_settings
 from tools.env.postgres import PostgresCluster
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 

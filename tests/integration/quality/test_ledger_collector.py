@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 from uuid_utils import UUID
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
@@ -28,7 +29,6 @@ from tests.conftest import judiciary_opening, plain_channel
 from tests.integration.quality.conftest import CBI, NATIONAL_ID, QualityStore
 from tests.integration.storage.test_fact_notes import CALLER
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 SERVICE = "cheque-case-inquiry"
 

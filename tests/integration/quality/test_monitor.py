@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
+from development import sandbox as suite
+from development.sandbox import GRANTS, MINISTRY, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from quality.attribution import Attribution, TransportFailure, attribution_of
 from tests.conftest import judiciary_opening, promissory_opening
@@ -27,8 +29,7 @@ from tests.integration.quality.monitored_services import (
     wait_until_healthy,
 )
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import GRANTS, MINISTRY, ROOT, Sandbox
+from tools.env.repository import ROOT
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -11,6 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from development import sandbox as suite
+from development.files import CATALOGUE
+from development.processes import free_ports
+from development.sandbox import Sandbox
 from estelam.catalogue import loader
 from estelam.catalogue.model import Catalogue, Method
 from estelam.client.channel import ClientIdentity
@@ -38,9 +42,6 @@ from tests.integration.quality.monitored_services import (
     wait_until_healthy,
 )
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.processes import free_ports
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -117,7 +118,7 @@ def test_invalid_catalogue(shared: Sandbox, tmp_path: Path, judiciary: RunningSe
     """The monitor continues with the last valid catalogue."""
     folder = tmp_path / "catalogue"
     folder.mkdir()
-    for file in suite.CATALOGUE.iterdir():
+    for file in CATALOGUE.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     settings = settings_of(shared, tmp_path, {CASES: judiciary.address}, catalogue=folder)
 

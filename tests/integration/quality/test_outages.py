@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core import dates
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason
@@ -25,7 +26,7 @@ from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, CommandResult, caller, refusal
 from tests.integration.quality.conftest import QualityStore
 from tests.support.outages import HOUR, PROMISSORY, Time
-from tools.env.sandbox import ROOT, Sandbox
+from tools.env.repository import ROOT
 
 SERVICE = "promissory-note-inquiry"
 WORDS = {"--reason-fa": "جابه‌جایی پایگاه‌داده به میزبان تازه", "--reason-en": 'Move of the "database"'}

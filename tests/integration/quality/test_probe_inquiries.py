@@ -8,6 +8,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Receipt
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
@@ -16,7 +17,6 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD
 from tests.integration.quality.monitored_services import NOTES, fake_service, monitor_rounds, settings_of, traffic
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(120)
 

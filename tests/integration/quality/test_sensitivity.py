@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.data_model.model import load
@@ -47,7 +48,6 @@ from tests.integration.quality.monitored_services import (
 from tests.support.sensitivity import FIELDS, stands_in, values
 from tests.support.service import RunningService
 from tools.commands.report import READERS
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from development import sandbox as suite
+from development.process_limits import ProcessError
+from development.processes import QUALITY, SERVICES, ServiceProcess, free_ports, run_command
+from development.sandbox import Sandbox
 from quality.attribution import Attribution
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CBI, SETAD
 from tests.integration.quality.monitored_services import last_samples, probe_results
-from tools.env import sandbox as suite
-from tools.env.processes import QUALITY, SERVICES, ServiceProcess, free_ports, run_command
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.timeout(300)
 

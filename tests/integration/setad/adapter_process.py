@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
+from development.processes import free_ports
+from development.sandbox import Sandbox
 from sataad_adapter.service import run_adapter
 from tests.support.service import RunningService
-from tools.env.processes import free_ports
-from tools.env.sandbox import Sandbox
 
 GENUINE = {
     "serial": "1404000000000017",

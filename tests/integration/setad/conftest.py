@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from development.sandbox import Sandbox
 from tests.integration.setad.adapter_process import Adapter, running_adapter
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")

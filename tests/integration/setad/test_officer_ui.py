@@ -13,6 +13,8 @@ from markupsafe import escape
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from development.processes import run_command
+from development.sandbox import CHECK_BY_NATIONAL_ID, Sandbox
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import SettingsError
 from estelam.inquiry.v1 import inquiry_pb2
@@ -24,8 +26,6 @@ from estelam.receipts.receipt import canonical
 from estelam.web.rendering import messages_for
 from tests.integration.setad.adapter_process import Adapter, running_adapter
 from tests.support.service import RunningService
-from tools.env.processes import run_command
-from tools.env.sandbox import CHECK_BY_NATIONAL_ID, Sandbox
 
 TYPED = {
     "serial": "۱۴۰۴ ۰۰۰۰ ۰۰۰۰ ۰۰۱۷",

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import TEHRAN
 from estelam.core.errors import Reason
@@ -19,7 +20,6 @@ from tests.e2e.test_serving import NOT_SERVING, SERVING, health, until
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client_named, running_adapter
 from tests.integration.setad.test_officer_ui import ask, open_browser, verdict
 from tests.support.outages import HOUR, PROMISSORY, VERIFICATION, outage, publish
-from tools.env.sandbox import Sandbox
 
 REQUEST = pb.VerifyNoteRequest(
     serial="1404000000000017",

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from google.protobuf import json_format
 
+from development import sandbox as suite
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.web.receipts import archive_lines
@@ -14,7 +15,6 @@ from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
 from tests.support.certificates import DAY, NOW, concatenate, write_retirement
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
 
 
 def outcome(client: httpx.Client, url: str) -> str:

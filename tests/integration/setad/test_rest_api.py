@@ -9,6 +9,8 @@ import httpx
 import pytest
 from google.protobuf import json_format
 
+from development import sandbox as suite
+from development.sandbox import GRANTS, Sandbox
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.core.keys import verifying_keys
 from estelam.data_model import openapi
@@ -20,8 +22,6 @@ from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client, https_client_named, running_adapter
 from tests.support.certificates import key_sha256
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import GRANTS, Sandbox
 
 
 @pytest.fixture

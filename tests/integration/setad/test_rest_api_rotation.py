@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 
+from development.sandbox import ORGANIZATIONS, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS
 from tests.integration.setad.adapter_process import GENUINE, https_client, running_adapter
 from tests.support.service import RunningService
-from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 
 def connects(address: str, trust: Path, certificate: Path) -> bool:

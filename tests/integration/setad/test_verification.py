@@ -9,6 +9,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from development.sandbox import ORGANIZATIONS, Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
@@ -27,7 +28,6 @@ from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import VerificationBackend, _Verification, ministry_replies
 from tests.conftest import plain_channel
 from tests.support.service import RunningService
-from tools.env.sandbox import ORGANIZATIONS, Sandbox
 
 GENUINE = pb.VerifyNoteRequest(
     serial="1404000000000017",

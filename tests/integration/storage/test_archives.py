@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock
 from estelam.core.model import Outcome
 from estelam.ledger import archives, confirmations, cosignatures, partitions
@@ -30,7 +31,6 @@ from tests.integration.storage.test_tiles import read as read_tiles
 from tests.integration.test_witnessing import ask as ask_for_receipt
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tools.env.postgres import PostgresCluster
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

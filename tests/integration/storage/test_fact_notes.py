@@ -13,6 +13,8 @@ import uuid_utils
 from sqlalchemy import Connection, delete, text
 from structlog.testing import capture_logs
 
+from development.files import SAMPLES
+from development.sandbox import Sandbox, load_file
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UserFacingError
@@ -34,7 +36,6 @@ from judiciary.methods import CHECK_BY_NATIONAL_ID, LOOKUPS
 from judiciary.repository import case_table
 from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine, CommandResult
-from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 pytestmark = both_engines_in_full
 

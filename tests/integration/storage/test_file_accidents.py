@@ -11,6 +11,9 @@ import pytest
 from grpc import StatusCode
 from sqlalchemy import text
 
+from development.process_limits import ProcessError
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.core import keyring_file
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import cosignatures, search
@@ -20,9 +23,6 @@ from promissory.settings import PromissorySettings
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, refusal
 from tests.e2e.test_serving import NOT_SERVING, SERVING, STORE_UNAVAILABLE, health, until
-from tools.env.processes import ServiceProcess
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import Sandbox
 
 Accident = Callable[[Path], None]
 FILES = ("ledger.db", "ledger.db-wal", "facts.db", "facts.db-wal")

@@ -17,6 +17,8 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import select
 
+from development.files import SAMPLES
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock
 from estelam.core.dates import format_jalali
 from estelam.loading.errors import LoadError
@@ -26,7 +28,6 @@ from estelam.storage.store import AccessMode, Store
 from judiciary.feeds import CASES
 from promissory.feeds import NOTES
 from tests.conftest import both_engines_in_full
-from tools.env.sandbox import SAMPLES, Sandbox
 
 ROWS = 30
 CUT_AT = datetime(2024, 1, 1, tzinfo=UTC)

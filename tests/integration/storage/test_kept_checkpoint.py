@@ -14,6 +14,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from sqlalchemy import update
 
+from development.processes import ServiceProcess
+from development.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core import files
 from estelam.core.settings import StoreSettings
@@ -32,8 +34,6 @@ from tests.integration.quality.monitored_services import wait_for_health
 from tests.integration.storage.test_ledger import Writer
 from tests.integration.test_witnessing import ask
 from tests.support import store_copies
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import LIFETIME, MINISTRY, SINCE, Sandbox
 
 ACKNOWLEDGE = ("ledger", "acknowledge-restore", "promissory", "--operator", "Operations", "--reason", "lost disk")
 

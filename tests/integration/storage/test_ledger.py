@@ -10,6 +10,7 @@ import pytest
 import uuid_utils
 from sqlalchemy import Connection, delete, insert, select, update
 
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
@@ -49,7 +50,6 @@ from estelam.storage.store import AccessMode, Store, StoreError
 from promissory.methods import CHECK_NOTE as METHOD
 from tests.conftest import both_engines_in_full
 from tests.support.certificates import certificate_pem, concatenate
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from development.sandbox import Sandbox
 from estelam.core.parties import Parties
 from estelam.loading import csv_reader
 from estelam.loading.errors import LoadError
@@ -20,7 +21,6 @@ from promissory.feeds import MEMBERS, NOTES
 from promissory.repository import member_table, note_table
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import search
 from estelam.storage import migrate as migrations
@@ -20,7 +21,6 @@ from promissory.settings import PromissorySettings
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
 from tools.env.postgres import USER, PostgresCluster
-from tools.env.sandbox import Sandbox
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 STEP = """

@@ -4,11 +4,11 @@ from contextlib import closing
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.model import person_subject
 from estelam.ledger import partitions, search
 from estelam.storage.store import AccessMode, Store
 from tests.integration.storage.test_ledger import Writer
-from tools.env.sandbox import Sandbox
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

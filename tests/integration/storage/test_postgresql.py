@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.keys import verifying_keys
@@ -28,9 +30,7 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, caller, refusal
 from tests.integration.storage.test_ledger import Writer
 from tools.env import postgres
-from tools.env import sandbox as suite
 from tools.env.postgres import PostgresCluster
-from tools.env.sandbox import Sandbox
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

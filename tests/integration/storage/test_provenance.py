@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from development.sandbox import Sandbox
 from estelam.core.parties import Parties
 from estelam.loading.errors import LoadError
 from estelam.loading.feed import Changes
@@ -21,7 +22,6 @@ from judiciary.repository import FIRST_DATE
 from promissory.feeds import MEMBERS, NOTES
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from development.files import SAMPLES
+from development.sandbox import Sandbox, load_file
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
 from estelam.ledger import search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
@@ -22,7 +24,6 @@ from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from promissory.recall import NoteRecallSource
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.histories import CALLERS, Given, History
-from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 pytestmark = both_engines_in_full
 

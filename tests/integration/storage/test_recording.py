@@ -13,6 +13,9 @@ import uuid_utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from development import sandbox as suite
+from development.files import SAMPLES
+from development.sandbox import Sandbox, load_file
 from estelam.core.clock import CLOCK_TOLERANCE, Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
@@ -36,8 +39,6 @@ from judiciary.feeds import CASES
 from promissory.methods import CHECK_NOTE, GET_NOTE_PARTIES, lookups
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.test_fact_notes import CALLER, PERSON, Worker, late
-from tools.env import sandbox as suite
-from tools.env.sandbox import SAMPLES, Sandbox, load_file
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

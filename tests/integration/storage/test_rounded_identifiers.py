@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.loading.errors import LoadError
 from judiciary.feeds import CASES
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, LoadedTable
-from tools.env.sandbox import Sandbox
 
 ROUNDED = "140500000000007000"
 

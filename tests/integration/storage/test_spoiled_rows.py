@@ -10,6 +10,7 @@ import pytest
 import typer
 from sqlalchemy import Connection, insert, select, update
 
+from development.sandbox import Sandbox
 from estelam.catalogue.changes import from_notice
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UserFacingError
@@ -34,7 +35,6 @@ from quality.settings import QualitySettings
 from tests.e2e.conftest import CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import CALLER, Writer
-from tools.env.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
 

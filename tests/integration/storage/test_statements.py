@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import Date, bindparam, select
 from sqlalchemy.exc import DBAPIError
 
+from development.sandbox import Sandbox
 from estelam.ledger.tables import annulment_table, key_use_table, node_table
 from estelam.storage.statements import Statement, each, start_insert
 from estelam.storage.store import AccessMode, Store
 from tests.conftest import both_engines_in_full
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

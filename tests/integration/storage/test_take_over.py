@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.dates import format_both
 from estelam.loading.errors import LoadError
@@ -18,7 +19,6 @@ from promissory.feeds import NOTES
 from promissory.repository import note_table
 from tests.conftest import both_engines_in_full
 from tests.integration.storage.loaded_table import CIVIL, FIRST, FOURTH, SECOND, START, THIRD, WHOLE, LoadedTable
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from development.sandbox import Sandbox
 from estelam.ledger.tables import entry_table, node_table
 from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine
 from tests.integration.storage.test_ledger import Writer
-from tools.env.sandbox import Sandbox
 
 
 def tile(folder: Path, level: int, index: int, width: int) -> list[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from development.sandbox import Sandbox
 from estelam.core.clock import Clock
 from estelam.ledger import verify
 from estelam.ledger.errors import LedgerCorruptError
@@ -21,7 +22,6 @@ from estelam.receipts.tree import Frontier
 from estelam.storage.store import Store, StoreError
 from tests.conftest import both_engines
 from tests.integration.storage.test_ledger import CHANGES, Writer
-from tools.env.sandbox import Sandbox
 
 pytestmark = [both_engines, pytest.mark.slow]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
 from estelam.ledger import search
@@ -22,8 +24,6 @@ from tests.e2e.conftest import BY_INDEX, CommandLine
 from tests.integration.quality.monitored_services import NOTES, settings_of, traffic
 from tests.integration.storage.test_ledger import Writer
 from tools.env import postgres
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 PERSON = "9990000018"
 REPORT = ("ledger", "subject-report", "promissory", PERSON)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from development.sandbox import Sandbox
 from estelam.ledger import loads
 from estelam.loading.feed import Feed
 from estelam.loading.stored_rows import digest_stored
@@ -19,7 +20,6 @@ from tests.conftest import both_engines_in_full
 from tests.e2e.conftest import CommandLine, CommandResult
 from tests.integration.storage.loaded_table import FIRST, THIRD, WHOLE, LoadedTable
 from tests.integration.storage.test_recording import NoteWorker
-from tools.env.sandbox import Sandbox
 
 pytestmark = both_engines_in_full
 

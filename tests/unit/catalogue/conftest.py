@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from tests.e2e.conftest import CommandLine
-from tools.env.sandbox import Sandbox
 
 COMMITTED = Path(__file__).resolve().parents[3] / "catalogue"
 

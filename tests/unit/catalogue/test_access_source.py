@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from development.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 from estelam.auth.authorization import Authorizer
 from estelam.auth.certificate import ClientCertificate
 from estelam.catalogue.access_source import AccessSource
@@ -27,7 +28,6 @@ from sataad_adapter.methods import VERIFY_NOTE
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome
 from tests.unit.catalogue.conftest import COMMITTED, Edit
-from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, ORGANIZATIONS, Sandbox
 
 ORDER = "    ordered_by: { on: 2021-08-24, reference: R2.0 }\n"
 OWN = "    service: note-verification\n"

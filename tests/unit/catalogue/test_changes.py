@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.catalogue.changes import RecordKey, changes, from_notice, recorded_snapshot, snapshot, to_notice
 from estelam.catalogue.loader import read_catalogue
 from estelam.core.clock import Clock
@@ -22,8 +24,6 @@ from estelam.storage.store import AccessMode, Store
 from tests.conftest import Start, both_engines, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.catalogue.conftest import COMMITTED, Edit
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 QUOTA = ("quota: { rate: 200, burst: 400, miss_cost: 20 }", "quota: { rate: 50, burst: 100, miss_cost: 20 }")
 CHANGED = ["quota.rate: 200.0 → 50.0", "quota.burst: 400 → 100"]

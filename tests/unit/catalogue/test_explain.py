@@ -5,14 +5,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from development.processes import ServiceProcess
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import plain_channel
 from tests.e2e.conftest import NOTE, CommandLine
 from tests.unit.catalogue.conftest import Edit
-from tools.env.processes import ServiceProcess
-from tools.env.sandbox import Sandbox
 
 SLOW_QUOTA = "quota: { rate: 0.001, burst: 40, miss_cost: 6 }"
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import grpc
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.unit.catalogue.conftest import Edit
-from tools.env.sandbox import Sandbox
 
 ENDS = "notice: 2027-01-01\n        deprecated: 2027-01-01\n        sunset: 2027-09-01\n        ordered: 2021-08-24"
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS
 from estelam.catalogue.effective_grants import access_table
 from estelam.catalogue.loader import MAX_FILE_BYTES, CatalogueError, ConfigIssue, read_catalogue
 from estelam.compat.check import MIN_NOTICE
 from tests.e2e.conftest import CommandLine
 from tests.unit.catalogue.conftest import COMMITTED, Edit
 from tests.unit.test_contract import MANDATED
-from tools.env.sandbox import GRANTS, JUDICIARY, MINISTRY, ORGANIZATIONS, ROOT
+from tools.env.repository import ROOT
 
 SESSION = date(2021, 8, 24)
 """The day of the 24th session, 1400-06-02."""

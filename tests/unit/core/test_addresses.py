@@ -2,13 +2,13 @@
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.addresses import bind, check_listen, check_loopback, check_store_url, check_target, split
 from estelam.core.exceptions import ServerError
 from estelam.core.settings import ClientSettings, SettingsError, load_settings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
-from tools.env.sandbox import Sandbox
 
 GOOD = ["127.0.0.1:1", "localhost:65535", "[::1]:50051", "[fe80::1%eth0]:1", "my-host.example.:443", "worker_1:9100"]
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conformance import known_failures
+from development.sandbox import Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.auth.grants import AccessTable
 from estelam.auth.inventory import file_inventory
@@ -36,7 +37,7 @@ from estelam.pipeline.outages import OutageTable
 from promissory.settings import PromissorySettings
 from quality import slo
 from tests.support.certificates import crl_pem
-from tools.env.sandbox import ROOT, Sandbox
+from tools.env.repository import ROOT
 
 DIGITS = "9" * 5000
 PEM = re.compile(rb"(-----BEGIN [A-Z0-9 ]+-----\n)(.*?)(-----END [A-Z0-9 ]+-----\n)", re.DOTALL)

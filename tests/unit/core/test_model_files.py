@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict
 
 from conformance import fixtures
 from conformance.target import Target
+from development.sandbox import Sandbox
 from estelam.catalogue.loader import read_catalogue
 from estelam.core.date_fields import Day
 from estelam.core.exceptions import UserFacingError
 from estelam.core.keys import RetirementList
 from estelam.core.model_files import load_model
 from estelam.core.pem import KeyFileError
-from tools.env.sandbox import ROOT, Sandbox
+from tools.env.repository import ROOT
 
 
 class Inner(BaseModel):

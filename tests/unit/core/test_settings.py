@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.core.exceptions import UsageError
 from estelam.core.settings import (
     CatalogueSettings,
@@ -17,7 +18,6 @@ from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
-from tools.env.sandbox import Sandbox
 
 
 def rewritten(sandbox: Sandbox, old: str, new: str) -> dict[str, str]:

@@ -13,6 +13,9 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 from structlog.testing import capture_logs
 
+from development import sandbox as suite
+from development.files import SAMPLES
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.data_model.model import load
 from estelam.data_model.sensitivity import redacted_fields
@@ -26,8 +29,6 @@ from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE
 from tests.guarantees.test_8_no_identifier_leaks import CALLS, CANARIES
 from tests.support.sensitivity import FIELDS, stands_in, values
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 SERVICES = Path(logs.__file__).parents[2]
 MEMBER = "SETAD-0001"
@@ -39,7 +40,7 @@ LEDGER_LEVELS = {pb.SENSITIVITY_OPEN, pb.SENSITIVITY_OFFICIAL}
 def with_amount(sandbox: Sandbox, folder: Path, amount: int) -> notes.CheckNoteRequest:
     """Load the sample note with another *amount* and return a request that matches it."""
     corrected = folder / "notes.csv"
-    text = (suite.SAMPLES / "notes.csv").read_text("utf-8")
+    text = (SAMPLES / "notes.csv").read_text("utf-8")
     corrected.write_text(text.replace(str(NOTE.amount_rials), str(amount)), "utf-8")
     suite.load_file(sandbox.promissory(), NOTES, corrected)
     return notes.CheckNoteRequest(

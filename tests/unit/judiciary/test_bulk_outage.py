@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from development.processes import ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from estelam.cli.bulk.run import BulkOptions
 from estelam.client.bulk import StopReason
 from estelam.core.clock import TEHRAN
@@ -14,8 +16,6 @@ from tests.conftest import Start, judiciary_opening
 from tests.e2e.conftest import CommandLine
 from tests.support.outages import HOUR, JUDICIARY, SECOND, Time, ledger_reasons, outage, publish
 from tests.unit.judiciary.test_bulk_run import Bank, many, reason_code
-from tools.env.processes import ServiceProcess, free_ports
-from tools.env.sandbox import Sandbox
 
 Begin = Callable[[timedelta], Bank]
 

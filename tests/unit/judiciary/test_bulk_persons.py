@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.cli.bulk.run import BulkCheckError
 from judiciary.bulk.persons import PERSONS
 from tests.support.service import RunningService
 from tests.unit.judiciary.test_bulk_run import Bank, reason_code
-from tools.env.sandbox import Sandbox
 
 DRAWER, HOLDER, NOBODY = "9990000050", "99000237578", "9990000018"
 

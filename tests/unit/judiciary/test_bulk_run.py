@@ -16,6 +16,8 @@ import grpc
 import pytest
 from google.type.date_pb2 import Date
 
+from development import sandbox as suite
+from development.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 from estelam.cli.bulk.question import Answer, Place, Question, Row
 from estelam.cli.bulk.run import BulkCheck, BulkCheckError, BulkOptions, Summary
 from estelam.client.bulk import Stop, StopReason
@@ -35,8 +37,6 @@ from estelam.receipts.receipt import Verifier
 from judiciary.bulk.cheques import CHEQUES
 from tests.conftest import Start, judiciary_opening
 from tests.support.service import RunningService
-from tools.env import sandbox as suite
-from tools.env.sandbox import CHECK_BY_TRACKING_ID, Sandbox
 
 WITH_CASE, WITHOUT_CASE = "140000000000000001", "140000000000000002"
 DEFAULT_OPTIONS = BulkOptions()

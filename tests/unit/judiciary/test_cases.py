@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from development.sandbox import Sandbox, load_file
 from estelam.client.channel import ClientIdentity
 from estelam.core.dates import from_wire
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
@@ -13,7 +14,6 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from judiciary.feeds import CASES
 from tests.conftest import Start, both_engines_in_full, judiciary_opening, plain_channel
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox, load_file
 
 pytestmark = both_engines_in_full
 

@@ -5,10 +5,10 @@ from datetime import date
 
 import pytest
 
+from development.sandbox import Sandbox
 from estelam.storage.statements import Statement
 from estelam.storage.store import Store
 from judiciary import repository
-from tools.env.sandbox import Sandbox
 
 
 @pytest.mark.parametrize(

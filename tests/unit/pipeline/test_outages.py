@@ -12,6 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
+from development.sandbox import Sandbox
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
@@ -26,7 +27,6 @@ from tests.e2e.conftest import NOTE, refusal
 from tests.e2e.test_serving import until
 from tests.support.outages import HOUR, JUDICIARY, PROMISSORY, SECOND, Time, ledger_reasons, outage, publish
 from tests.support.service import RunningService
-from tools.env.sandbox import Sandbox
 
 NOON = datetime(2026, 12, 3, 12, tzinfo=UTC)
 REFUSED = (grpc.StatusCode.UNAVAILABLE, Reason.OUTAGE_ANNOUNCED)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from development.sandbox import Sandbox
 from promissory.bulk import NOTES
 from tests.support.service import RunningService
 from tests.unit.judiciary.test_bulk_run import Bank, reason_code
-from tools.env.sandbox import Sandbox
 
 HEADER = "serial,obligor_id,beneficiary_id,amount_rials\n"
 LIVE = "1404000000000017,9990000018,99000554330,2500000000\n"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from development.files import SAMPLES
+from development.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, Sandbox
 from estelam.client.channel import ClientIdentity
 from estelam.core.keys import verifying_keys
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
@@ -15,7 +17,6 @@ from estelam.receipts import receipt
 from promissory.repository import State
 from tests.conftest import both_engines_in_full, plain_channel
 from tests.support.service import RunningService
-from tools.env.sandbox import CHECK_NOTE, GET_NOTE_PARTIES, SAMPLES, Sandbox
 
 pytestmark = both_engines_in_full
 

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
+from development.sandbox import CHECK_BY_TRACKING_ID
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import to_datetime
@@ -33,7 +34,6 @@ from tests.support.receipt_vectors import (
     write_vector,
 )
 from tests.support.service import RunningService
-from tools.env.sandbox import CHECK_BY_TRACKING_ID
 
 COMMAND = "estelam receipt verify"
 EXCEPTIONS = {("Go", "largest ledger"): UNCHECKED}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.core.keys import verifying_keys
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as pb
 from estelam.ledger.verify import verify_ledger
@@ -17,8 +19,6 @@ from judiciary.feeds import CASES
 from tools.bench.benchmarks import monthly_report
 from tools.bench.datasets import cases, ledger
 from tools.bench.metric import at_least, at_most, paired
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 import uuid_utils
 from sqlalchemy import Connection
 
+from development.sandbox import ORGANIZATIONS
 from estelam.core.clock import Clock, to_datetime
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Answer, Caller, Inquiry
@@ -21,7 +22,6 @@ from promissory.settings import PromissorySettings
 from tools.bench.datasets import notes
 from tools.bench.environment import BenchEnvironment, Engine
 from tools.bench.metric import Metric, at_most
-from tools.env.sandbox import ORGANIZATIONS
 
 BATCH = 128
 WARM_UP = 20

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from development.sandbox import GET_NOTE_PARTIES
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from tools.bench.datasets import notes
 from tools.bench.deployment import Deployment
@@ -12,7 +13,6 @@ from tools.bench.environment import MANY, ONE, BenchEnvironment, Engine, check_n
 from tools.bench.load.plan import Concurrency, Protocol, Report, Requests
 from tools.bench.metric import Metric, at_most, compare, paired, remarks
 from tools.bench.processes import RunningServer
-from tools.env.sandbox import GET_NOTE_PARTIES
 
 AGENCY = "SETAD-0001"
 _WHO_ASKED_SECONDS = {Engine.SQLITE: 1.0, Engine.POSTGRESQL: 0.05}

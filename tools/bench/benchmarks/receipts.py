@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from development.sandbox import CHECK_NOTE
 from estelam.core.keys import SigningKey
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Receipt
 from estelam.promissory.v1.note_inquiry_pb2 import CheckNoteRequest, CheckNoteResponse
@@ -13,7 +14,6 @@ from tools.bench.deployment import Deployment
 from tools.bench.environment import SERVER_CORE, BenchEnvironment
 from tools.bench.metric import Metric, at_least, at_most
 from tools.env.receipt_maker import ReceiptMaker
-from tools.env.sandbox import CHECK_NOTE
 
 LEDGER = 10_000_000
 REQUEST = CheckNoteRequest(

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import uuid_utils
 
+from development.sandbox import ORGANIZATIONS
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Caller, Inquiry, Outcome
@@ -16,7 +17,6 @@ from estelam.storage.store import AccessMode, Store
 from promissory.methods import CHECK_NOTE
 from promissory.settings import PromissorySettings
 from tools.bench.datasets.notes import Note
-from tools.env.sandbox import ORGANIZATIONS
 
 COMMIT = 500
 """Entries in each commit, if nothing else is said."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from development.files import CATALOGUE
+from development.sandbox import Sandbox
 from estelam.auth.grants import Quota
 from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Agreement, Approval, Denied, Grant, Method, Party, Service
@@ -25,8 +27,6 @@ from quality.dashboard.change_feed import RecordedChange
 from tests.integration.quality.conftest import QualityStore
 from tests.integration.quality.dashboard.conftest import CASES, NOTES, open_dashboard
 from tools.commands.report import quality_home
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 QUOTA = ("rate: 200, burst: 400", "rate: 50, burst: 100")
 
@@ -69,7 +69,7 @@ class Ledgers:
 @pytest.fixture
 def ledgers(sandbox: Sandbox, tmp_path: Path) -> Ledgers:
     """Two ledgers with the committed catalogue recorded."""
-    shutil.copytree(suite.CATALOGUE, tmp_path / "catalogue")
+    shutil.copytree(CATALOGUE, tmp_path / "catalogue")
     found = Ledgers(sandbox, tmp_path / "catalogue")
     found.note()
     return found

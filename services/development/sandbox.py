@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from development import sample_monitoring
+from development.files import CATALOGUE, SAMPLES
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
 from estelam.core.files import create_private_folder, write_atomic
@@ -29,11 +31,6 @@ from promissory import feeds as promissory_load
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
-from tools.env import monitoring
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = ROOT / "samples"
-CATALOGUE = ROOT / "catalogue"
 
 # Invented legal ids with valid check digits: no such organisation exists.
 ORGANIZATIONS = {
@@ -136,10 +133,10 @@ def create_sandbox(
     if not (sandbox.pki / "ca.crt").exists():
         _issue(sandbox)
     if not (sandbox.pki / "quality-reports.crt").exists():
-        _issue_signing(sandbox.pki, "quality-reports", monitoring.EXCHANGE)
+        _issue_signing(sandbox.pki, "quality-reports", sample_monitoring.EXCHANGE)
     for name in ("promissory", "judiciary", "quality"):
         create_private_folder(sandbox.folder / name)
-    monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
+    sample_monitoring.catalogue_with_agreements(sandbox.folder / "quality" / "catalogue", catalogue or CATALOGUE)
     for name in ("promissory", "judiciary"):
         keyring = sandbox.folder / name / "subjects.keys"
         if not keyring.exists():
@@ -300,9 +297,9 @@ def _write_settings(
     adapter += "".join(
         f'{frontend}_listen = "127.0.0.1:{ports[frontend]}"\n' for frontend in FRONTENDS if frontend in ports
     )
-    addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in monitoring.SLUGS if name in ports)
+    addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in sample_monitoring.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
-    ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in monitoring.STORING}
-    quality = monitoring.settings_table(ports=ports, stores=ledgers)
+    ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in sample_monitoring.STORING}
+    quality = sample_monitoring.settings_table(ports=ports, stores=ledgers)
     tables = [storing("promissory"), storing("judiciary"), adapter, client, quality]
     sandbox.config.write_text("\n".join(tables), "utf-8")

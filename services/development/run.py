@@ -1,21 +1,28 @@
-"""`make run`: start all services on loopback with the sample data and monitor them until Ctrl-C."""
+"""`estelam dev`: start all services on loopback with the sample data and monitor them until Ctrl-C."""
 
 import contextlib
 import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
+from development import sandbox as suite
+from development.cli import PORTS
+from development.files import CATALOGUE, DOCS
+from development.process_limits import ProcessError
+from development.processes import QUALITY, SERVICES, ServiceProcess, free_ports
+from development.sandbox import Sandbox
 from estelam.core import settings
 from estelam.core.exceptions import UserFacingError
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
@@ -23,13 +30,7 @@ from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
-from tools.env import sandbox as suite
-from tools.env.processes import COMMAND, QUALITY, SERVICES, ServiceProcess, free_ports
-from tools.env.python_process import ProcessError
-from tools.env.sandbox import Sandbox
 
-PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443, "dashboard": 8081}
-"""The default ports: gRPC of the three services, the adapter's page and JSON API, the quality process's dashboard."""
 DIGEST = ".sha256"
 """Suffix of the file that holds the SHA-256 of the settings file as this command wrote it."""
 POLL_SECONDS = 0.2
@@ -51,28 +52,20 @@ Listens = dict[str, tuple[str, int]]
 """Host and port of each listener, by its name in PORTS."""
 
 
-def _port(name: str) -> Any:
-    help_text = f"Default: {PORTS[name]}."
-    variable = f"PORT_{name.upper()}"
-    return typer.Option(f"--{name}-port", envvar=variable, min=1, max=65535, metavar="PORT", help=help_text)
-
-
-def main(
-    promissory: Annotated[int | None, _port("promissory")] = None,
-    judiciary: Annotated[int | None, _port("judiciary")] = None,
-    setad: Annotated[int | None, _port("setad")] = None,
-    page: Annotated[int | None, _port("page")] = None,
-    api: Annotated[int | None, _port("api")] = None,
-    dashboard: Annotated[int | None, _port("dashboard")] = None,
+def dev(
+    *,
+    folder: Path,
+    promissory: int | None,
+    judiciary: int | None,
+    setad: int | None,
+    page: int | None,
+    api: int | None,
+    dashboard: int | None,
 ) -> None:
-    """Start promissory, judiciary, Setad's adapter with its page and JSON API, and the quality process, until Ctrl-C.
-
-    Settings, certificates and data are in .estelam. A settings file that was edited is kept, and the ports are those in
-    it; otherwise the file is written again, with the ports of the options and variables.
-    """
+    """Start all services on loopback with the sample data in *folder* and monitor them until Ctrl-C."""
     chosen = {"promissory": promissory, "judiciary": judiciary, "setad": setad, "page": page, "api": api}
     chosen |= {"dashboard": dashboard}
-    sandbox = Sandbox(DEFAULT_CONFIG.parent.resolve())
+    sandbox = Sandbox(folder.resolve())
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -82,7 +75,7 @@ def main(
             addresses = {name: ":".join(map(str, listens[name])) for name in SERVICES}
             services = [ServiceProcess(name, sandbox, listen=addresses[name], environ=given) for name in SERVICES]
             services.append(ServiceProcess(QUALITY, sandbox, environ=given))
-            _serve(services, listens)
+            _serve(services, listens, sandbox.config)
     except UserFacingError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -98,7 +91,7 @@ def _only_run_in(sandbox: Sandbox) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _fail(f"make run already runs in {_short(sandbox.folder)}: stop it with Ctrl-C first")
+            _fail(f"estelam dev already runs in {_short(sandbox.folder)}: stop it with Ctrl-C first")
         yield
 
 
@@ -116,10 +109,10 @@ def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, st
         listens |= {name: _from_variable(name, given) for name in SERVICES if name not in chosen}
         ports = {name: port for name, (_host, port) in listens.items()}
         ports |= free_ports(*(f"{name}-metrics" for name in SERVICES))
-    _check_ports(listens, edited=edited)
+    _check_ports(listens, sandbox.config if edited else None)
 
     out.print(f"Preparing certificates, settings and stores in {_short(sandbox.folder)}")
-    suite.create_sandbox(sandbox.folder, ports=ports, catalogue=suite.CATALOGUE, keep_settings=edited)
+    suite.create_sandbox(sandbox.folder, ports=ports, catalogue=CATALOGUE, keep_settings=edited)
     if not edited:
         _digest_file(sandbox.config).write_text(_digest(sandbox.config), "ascii")
     out.print("Loading the sample data")
@@ -172,12 +165,12 @@ def _parsed(text: str, origin: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _check_ports(listens: Listens, *, edited: bool) -> None:
+def _check_ports(listens: Listens, edited: Path | None) -> None:
     """Exit 1 before anything is changed where a port is in use: the services may be running already."""
     names: dict[int, str] = {}
     for name, (host, port) in listens.items():
         other = port + 1000 if port < 64_000 else port - 1000
-        change = f"change it in {DEFAULT_CONFIG}" if edited else f"choose another: make run PORT_{name.upper()}={other}"
+        change = f"change it in {_short(edited)}" if edited else f"choose another with --{name}-port {other}"
         if port and names.setdefault(port, name) != name:
             _fail(f"{name} and {names[port]} can't share port {port}: {change}")
         try:
@@ -186,10 +179,10 @@ def _check_ports(listens: Listens, *, edited: bool) -> None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 _fail(f"{name} can't listen on {host}:{port}: {str(error.strerror).partition(' (while')[0]}; {change}")
-            _fail(f"port {port} of {name} is in use: stop the program that uses it (another make run?), or {change}")
+            _fail(f"port {port} of {name} is in use: stop the program that uses it (another estelam dev?), or {change}")
 
 
-def _serve(services: Sequence[ServiceProcess], listens: Listens) -> NoReturn:
+def _serve(services: Sequence[ServiceProcess], listens: Listens, config: Path) -> NoReturn:
     status = 0
     try:
         *called, quality = services
@@ -199,7 +192,7 @@ def _serve(services: Sequence[ServiceProcess], listens: Listens) -> NoReturn:
         for service in called:
             service.wait()
         quality.start()  # last, so that it does not record a service that is starting as missing
-        _print_addresses(services, listens)
+        _print_addresses(services, listens, config)
         _monitor(services)
     except KeyboardInterrupt:
         out.print("Stopping")
@@ -224,7 +217,7 @@ def _stop(services: Sequence[ServiceProcess]) -> int:
     return status
 
 
-def _print_addresses(services: Sequence[ServiceProcess], listens: Listens) -> None:
+def _print_addresses(services: Sequence[ServiceProcess], listens: Listens, config: Path) -> None:
     for service in services:
         # The quality process without a dashboard listens nowhere.
         out.print(f"[bold]{service.name:12}[/]{service.address if service.port else '':20}{_short(service.log)}")
@@ -238,9 +231,20 @@ def _print_addresses(services: Sequence[ServiceProcess], listens: Listens) -> No
             f"The dashboard:       [bold]http://localhost:{listens['dashboard'][1]}/[/]    (probes within a minute)"
         )
     out.print("\nIn a second shell:")
+    estelam = _command(config)
     for answer, command in EXAMPLES.items():
-        out.print(f"\n  [dim]# {answer}[/]\n  {_short(COMMAND)} {command}")
+        out.print(f"\n  [dim]# {answer}[/]\n  {estelam} {command}")
+    out.print(f"\nDocumentation: {_short(DOCS / 'README.md')}")
     out.print("\nCtrl-C stops all services.")
+
+
+def _command(config: Path) -> str:
+    """The command line of a second shell that uses the settings file *config*."""
+    script = Path(sys.argv[0])
+    words = [str(_short(script.absolute())) if script.name == "estelam" else "estelam"]
+    if config != DEFAULT_CONFIG.resolve():
+        words += ["--config", str(_short(config))]
+    return shlex.join(words)
 
 
 def _monitor(services: Sequence[ServiceProcess]) -> NoReturn:
@@ -259,7 +263,3 @@ def _short(path: Path) -> Path:
 def _fail(message: str) -> NoReturn:
     err.print(message, markup=False)
     sys.exit(1)
-
-
-if __name__ == "__main__":
-    typer.run(main)

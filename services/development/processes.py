@@ -1,8 +1,7 @@
 """Services as processes, started in one of two ways.
 
 `ServiceProcess` runs the real command line (`estelam SERVICE serve`); a launcher decides how its process is created:
-`spawn_command` starts a new interpreter, `tools.env.fork_server` forks one that has imported everything.
-`tools.env.python_process` runs a function of ours in a new interpreter: baselines, peers, a controlled clock.
+`spawn_command` starts a new interpreter; the tests fork one that has imported everything.
 """
 
 import contextlib
@@ -18,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, Self
 
-from tools.env.python_process import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ProcessError
-from tools.env.sandbox import Sandbox
+from development.process_limits import POLL_SECONDS, START_SECONDS, STOP_SECONDS, ProcessError
+from development.sandbox import Sandbox
 
 SERVICES = ("promissory", "judiciary", "setad")
 """In the order in which they start; each needs only those before it."""
@@ -27,7 +26,8 @@ SERVICES = ("promissory", "judiciary", "setad")
 QUALITY = "quality"
 """The process that monitors them; it needs none of them to start."""
 
-COMMAND = Path(sys.executable).with_name("estelam")
+COMMAND = (sys.executable, "-Pm", "estelam")
+"""Runs the command line also where its script is not beside the interpreter."""
 # If the parent is killed, Linux sends SIGTERM to the service, so that no port stays taken.
 _SET_PDEATHSIG = """\
 import ctypes, os, sys
@@ -72,7 +72,7 @@ def spawn_command(arguments: Sequence[str], environ: Mapping[str, str], log: Pat
     """
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*TIED_TO_PARENT, COMMAND, *arguments],
+            [*TIED_TO_PARENT, *COMMAND, *arguments],
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -209,7 +209,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run one `estelam` command on *sandbox*, in *folder* and with *environ* if given, and capture its output."""
     return subprocess.run(
-        [COMMAND, *arguments],
+        [*COMMAND, *arguments],
         env=environment(sandbox, environ),
         cwd=folder,
         stdin=subprocess.DEVNULL,

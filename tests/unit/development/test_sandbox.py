@@ -1,4 +1,4 @@
-"""The sandbox that `make run` starts in: preparing it again changes nothing."""
+"""The sandbox that `estelam dev` starts in: preparing it again changes nothing."""
 
 from contextlib import closing
 from datetime import timedelta
@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from development import sandbox as suite
+from development.sandbox import Sandbox
 from estelam.core.settings import StoreSettings
 from estelam.storage.facts import load_table
 from estelam.storage.store import AccessMode, Store
-from tools.env import sandbox as suite
-from tools.env.sandbox import Sandbox
 
 
 def loads(settings: StoreSettings) -> list[tuple[str, int, int]]:

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from development.files import RULES
 from estelam.catalogue.model import FILES
 
-ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "rules" / "quality.toml"
 EXCHANGE = "99002058010"  # an invented legal id with a valid check digit
 AGREEMENTS = """\
 agreements:

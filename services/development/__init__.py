@@ -1,0 +1,1 @@
+"""Run all services with sample data on this machine."""

@@ -1,0 +1,41 @@
+"""The command `estelam dev`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from estelam.cli import complete
+from estelam.cli.deferred import implemented_in
+
+PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443, "dashboard": 8081}
+"""The default ports: gRPC of the three services, the adapter's page and JSON API, the quality process's dashboard."""
+
+
+def _port(name: str) -> Any:
+    help_text = f"Default: {PORTS[name]}."
+    variable = f"PORT_{name.upper()}"
+    return typer.Option(f"--{name}-port", envvar=variable, min=1, max=65535, metavar="PORT", help=help_text)
+
+
+@implemented_in("development.run")
+def dev(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[DIR]", help="The folder of settings, certificates and data.", autocompletion=complete.files
+        ),
+    ] = Path(".estelam"),
+    promissory: Annotated[int | None, _port("promissory")] = None,
+    judiciary: Annotated[int | None, _port("judiciary")] = None,
+    setad: Annotated[int | None, _port("setad")] = None,
+    page: Annotated[int | None, _port("page")] = None,
+    api: Annotated[int | None, _port("api")] = None,
+    dashboard: Annotated[int | None, _port("dashboard")] = None,
+) -> None:
+    """Start all services on this machine with sample data and monitor them, until Ctrl-C.
+
+    They are promissory, judiciary, Setad's adapter with its page and JSON API, and the quality process. What is missing
+    in the folder is made: certificates, settings, stores, the samples. A settings file that was edited is kept, and the
+    ports are those in it; otherwise the file is written again, with the ports of the options and variables.
+    """
