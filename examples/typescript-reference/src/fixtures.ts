@@ -5,6 +5,8 @@ import { join } from "node:path";
 
 export type Row = Record<string, string>;
 
+const DAY_IN_IRAN = new Intl.DateTimeFormat("en-CA", { timeZone: "Asia/Tehran" });
+
 export class Fixtures {
   readonly manifest: { as_of: string; since: string; max_staleness_seconds: number; window_seconds: number };
 
@@ -32,6 +34,6 @@ export class Fixtures {
 
   /** Returns today in Iran, as YYYY-MM-DD. */
   today(): string {
-    return new Intl.DateTimeFormat("en-CA", { timeZone: "Asia/Tehran" }).format(this.now());
+    return DAY_IN_IRAN.format(this.now());
   }
 }

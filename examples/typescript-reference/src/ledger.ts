@@ -94,8 +94,8 @@ function commitment(salt: Uint8Array, request: Uint8Array, reply: Uint8Array): B
   return sha256(salt, sha256(request), sha256(reply));
 }
 
-/** Returns whether the receipt proves that the holder of the certificate answered `request` of `method` with `reply`. */
-export function isProven(contract: Contract, certificate: Buffer, method: string, request: object, reply: Record<string, any>): boolean {
+/** Returns whether the receipt proves that the holder of the key answered `request` of `method` with `reply`. */
+export function isProven(contract: Contract, key: KeyObject, method: string, request: object, reply: Record<string, any>): boolean {
   const { receipt, ...bare } = reply;
   if (receipt === undefined) return false;
   const names = contract.messages(method);
@@ -106,7 +106,7 @@ export function isProven(contract: Contract, certificate: Buffer, method: string
   const index = Number(receipt.index ?? 0);
   const proven = rootOf(leafHash(receipt.entry), index, Number(size), receipt.inclusion_path ?? []);
   return (
-    verify(null, Buffer.from(`${body}\n`), new X509Certificate(certificate).publicKey, signed) &&
+    verify(null, Buffer.from(`${body}\n`), key, signed) &&
     proven?.toString("base64") === root &&
     entry.method === method &&
     commitment(receipt.salt, receipt.request, receipt.reply).equals(entry.commitment) &&

@@ -1,5 +1,6 @@
 /** VerifyNote: the ministry's two methods in one. */
 
+import { X509Certificate } from "node:crypto";
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import type { Contract } from "./contract.js";
 import type { Fixtures } from "./fixtures.js";
@@ -11,6 +12,7 @@ const MINISTRY = "estelam.promissory.v1.PromissoryNoteInquiryService";
 
 export function verification(contract: Contract, fixtures: Fixtures, address: string, signer: string): Service {
   const identity = credentials.createSsl(fixtures.pki("ca.crt"), fixtures.pki("setad.key"), fixtures.pki("setad.crt"));
+  const signingKey = new X509Certificate(fixtures.pki(`${signer}.crt`)).publicKey;
   const client = new Client(address, identity, { "grpc.enable_retries": 0 });
 
   function call(name: string, request: object, inquiry: Inquiry): Promise<Record<string, any>> {
@@ -25,7 +27,7 @@ export function verification(contract: Contract, fixtures: Fixtures, address: st
         { deadline: inquiry.deadline },
         (error, reply) => {
           if (error) reject(refusalOf(contract, error));
-          else if (!isProven(contract, fixtures.pki(`${signer}.crt`), `${MINISTRY}/${name}`, request, reply!)) reject(new Refused("PROVIDER_UNPROVEN"));
+          else if (!isProven(contract, signingKey, `${MINISTRY}/${name}`, request, reply!)) reject(new Refused("PROVIDER_UNPROVEN"));
           else resolve(reply!);
         },
       ),
