@@ -116,8 +116,8 @@ chaos: $(VENV)/.ready ## Run every chaos scenario in its short form (SCENARIO=ki
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tools.chaos $(SCENARIO) $(if $(N),--rounds $(N))
 
 .PHONY: mutants
-mutants: $(VENV)/.ready ## Show that the conformance kit detects each mutant of the services (ID=...: one)
-	$(BIN)/python -m tests.conformance.mutants $(ID)
+mutants: $(VENV)/.ready ## Show which mutants the conformance kit catches (ID=...: one; ARGS="--sample 50": some; ARGS="--kind cache")
+	$(BIN)/python -m tests.conformance.mutants $(ID) $(ARGS)
 
 .PHONY: report
 report: $(VENV)/.ready ## Generate the reports of a synthetic month for all readers, in .estelam-report

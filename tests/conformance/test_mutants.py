@@ -1,4 +1,4 @@
-"""The kit catches faults: each mutant of the reference fails the case named for it. A random sample runs here."""
+"""The kit catches faults: those by hand fail the case named for each, generated ones any case. A sample runs here."""
 
 import ast
 import os
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from conformance import case_loader, fixtures
+from tests.conformance.mutants.campaign import of_reference
+from tests.conformance.mutants.generated import survivors
+from tests.conformance.mutants.kinds import KINDS
 from tests.conformance.mutants.mutant import Mutant, load_mutants
 from tests.conformance.mutants.run import run_mutant, run_unchanged
 
@@ -37,6 +40,25 @@ def test_mutant_applies(mutant: Mutant) -> None:
     assert ast.parse(mutant.source())
     assert mutant.line() > 0
     assert mutant.case in CASES
+
+
+def test_mutants_are_generated() -> None:
+    """Hundreds of mutants of every kind are generated, each with an id and a text of its own."""
+    generated = of_reference()
+
+    assert (
+        len({mutant.id for mutant in generated}) == len({mutant.text for mutant in generated}) == len(generated) >= 400
+    )
+    assert {*KINDS, "cache"} == {mutant.kind for mutant in generated}
+
+
+def test_survivors_are_of_today() -> None:
+    """Every survivor that is listed is a generated mutant with that very fault."""
+    faults = {mutant.id: mutant.fault for mutant in of_reference()}
+
+    assert [] == [
+        (name, fault) for group in survivors() for name, fault in group.mutants.items() if faults.get(name) != fault
+    ]
 
 
 def test_every_clause_has_a_mutant() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from tests.conformance.mutants.generated import GeneratedMutant
 from tests.conformance.mutants.mutant import REFERENCE, Mutant
 
 _numbers = itertools.count(1)
@@ -52,7 +53,7 @@ class ReferenceCopy:
 
 
 @contextlib.contextmanager
-def build_reference(mutant: Mutant | None) -> Iterator[ReferenceCopy]:
+def build_reference(mutant: Mutant | GeneratedMutant | None) -> Iterator[ReferenceCopy]:
     """Copy the reference into a package of its own, with *mutant*'s fault if given."""
     package = f"reference_{next(_numbers)}"
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +63,7 @@ def build_reference(mutant: Mutant | None) -> Iterator[ReferenceCopy]:
         if mutant is not None:
             faulty = copy / f"{mutant.module}.py"
             faulty.write_text(mutant.source(), "utf-8")
-            watch = LineWatch(str(faulty), mutant.line())
+            watch = LineWatch(str(faulty), mutant.line()) if isinstance(mutant, Mutant) else None
         sys.path.insert(0, folder)
         try:
             importlib.invalidate_caches()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -27,6 +28,9 @@ class Mutant(BaseModel):
     """The reference's module."""
     old: str = Field(min_length=1)
     new: str = Field(min_length=1)
+
+    kind: ClassVar[str] = "hand-written"
+    program: ClassVar[str] = "reference"
 
     def source(self) -> str:
         """Return the module's source with the fault.

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +71,14 @@ def without_waits() -> Iterator[None]:
         clock_stages.READ_SECONDS, runner.FOLLOW_SECONDS = waits
 
 
-def run_kit(cases: list[Case], addresses: Mapping[str, str], folder: Path) -> RunResult:
+def run_kit(
+    cases: Sequence[Case],
+    addresses: Mapping[str, str],
+    folder: Path,
+    *,
+    progress: runner.Progress = lambda _result: None,
+) -> RunResult:
     """Run *cases* against the instances at *addresses*."""
     instances = {Instance(name): address for name, address in addresses.items()}
     with without_waits():
-        return runner.run(cases, Target(instances, folder / "pki", folder / "steering"))
+        return runner.run(cases, Target(instances, folder / "pki", folder / "steering"), progress=progress)
