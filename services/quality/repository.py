@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.storage.base import FACTS
-from quality import histogram
+from estelam.telemetry import histogram
 from quality.attribution import Attribution
 from quality.records import Freshness, MetricsSample, Observation, ObservedHead, PlannedOutage, Probe, Tally
 

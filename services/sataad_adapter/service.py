@@ -17,6 +17,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.timers import Timers
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
+from estelam.server.call_counting import count_calls
 from estelam.server.file_check import check_serving_files
 from estelam.server.grpc_server import Server, run_server
 from estelam.server.process import run_until_shutdown
@@ -89,6 +90,7 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         )
         handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
         with (
+            count_calls(settings, metrics, clock) as calls,
             run_server(
                 settings,
                 handlers,
@@ -97,7 +99,8 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
                 pacer=pacer,
                 ping=ping,
                 outages=outages,
+                calls=calls,
             ) as server,
-            run_in_event_loop(frontends(settings, handler, authenticator, pacer, keys, clock)),
+            run_in_event_loop(frontends(settings, handler, authenticator, pacer, keys, calls, clock)),
         ):
             yield server

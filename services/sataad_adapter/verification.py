@@ -26,6 +26,7 @@ from estelam.receipts import receipt
 from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt
 from estelam.setad.v1 import note_verification_pb2 as pb
+from estelam.telemetry.call_counts import PROBE_KEY
 
 log = structlog.get_logger()
 
@@ -148,7 +149,8 @@ class _Verification:
 
 def _purpose_metadata(inquiry: Inquiry) -> tuple[tuple[str, str], ...]:
     values = ((key, getattr(inquiry.purpose, name)) for key, name in PURPOSE_KEYS.items())
-    return tuple((key, encode_purpose(value)) for key, value in values if value)
+    marks = ((PROBE_KEY, "1"),) if inquiry.is_probe else ()
+    return (*((key, encode_purpose(value)) for key, value in values if value), *marks)
 
 
 def _forwarded_refusal(error: grpc.RpcError) -> Refusal:

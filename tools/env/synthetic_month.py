@@ -10,7 +10,8 @@ from datetime import date, time
 from sqlalchemy import Connection
 
 from development import sandbox as suite
-from quality import histogram, repository
+from estelam.telemetry import histogram
+from quality import repository
 from quality.attribution import Attribution
 from quality.periods import Month, midnight, minute_of
 from quality.records import Freshness, Observation, ObservedHead, PlannedOutage, Probe, Tally

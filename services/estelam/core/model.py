@@ -134,6 +134,8 @@ class Inquiry:
     purpose: Purpose = NO_PURPOSE
     nonce: bytes = b""
     """The hash of the nonce that the caller sent; empty without one."""
+    is_probe: bool = False
+    """Whether a monitor's probe made it; known only where the inquiry is forwarded."""
     request: Any = None
     """The validated request; None before step 3."""
     refusal: Refusal | None = None

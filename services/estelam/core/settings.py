@@ -116,6 +116,9 @@ class ServingSettings(SettingsSection):
     certificates."""
     request_timeout_seconds: float = Field(default=10.0, ge=0.01, le=3600)
     """Longest time for one inquiry, in seconds, whatever deadline the caller sets."""
+    call_counts: Path | None = None
+    """The file (SQLite) in which all workers of a host count their calls, refused ones too, for the monitor. Default on
+    SQLite: the store's FOLDER.calls; else a temporary one, which ends with the process: name one on each host."""
     drain_seconds: float = Field(default=5.0, ge=0, le=3600)
     """Seconds that calls in progress may take to finish during shutdown."""
     shutdown_delay_seconds: float = Field(default=0.5, ge=0, le=3600)

@@ -30,6 +30,7 @@ from estelam.pipeline.metadata import parse_nonce, parse_purpose, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import refusal_for
+from estelam.telemetry.call_counts import is_probe
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -180,6 +181,7 @@ class InquiryHandler:
         certificate = self._authenticator.authenticate(call.certificates(), call.metadata)  # 1 authenticate
         caller = certificate.caller()
         inquiry = exchange.inquiry = Inquiry(uuid_utils.uuid7(), method, caller, exchange.arrived_at)
+        inquiry.is_probe = self._is_forwarding and is_probe(call.metadata)
         self._authenticator.check_revocation(certificate)
         grant = exchange.grant = self._authorizer.authorize(caller, method)  # 2 authorize
         bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
@@ -189,8 +191,8 @@ class InquiryHandler:
             raise Refusal(Reason.REQUEST_MALFORMED)
         inquiry.request = parse(method.request, call.request)
         exchange.is_charged = True
+        self._outages.check(method.service)  # an announced outage ends the pipeline here, and spends no quota
         rate_limit.acquire(bucket, method.short_name)  # 4 rate-limit
-        self._outages.check(method.service)  # an announced outage ends the pipeline here
         exchange.submitted = True
         # 5 look up, 6 record
         call.on_end(self._backend.answer(inquiry, exchange.seconds, partial(self._answered, exchange)))

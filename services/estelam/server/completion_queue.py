@@ -27,6 +27,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no types
 
 from estelam.core.errors import Reason, Refusal
 from estelam.core.grpc_status import to_grpc
+from estelam.telemetry.call_counts import ANSWERED, reason_without_reply
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Notify = Callable[[], None]
@@ -53,6 +54,7 @@ class Call:
         "_on_end",
         "_server",
         "_started",
+        "arrived_at",
         "has_ended",
         "metadata",
         "method",
@@ -70,7 +72,9 @@ class Call:
         self.method: bytes = event.call_details.method
         """/package.Service/Method, or whatever else the caller sent."""
         self.metadata: Metadata = event.invocation_metadata
-        self._deadline: float = event.call_details.deadline - time.time() + time.monotonic()
+        self.arrived_at = time.monotonic()
+        """When the call arrived or, once it has, its message: monotonic time in seconds."""
+        self._deadline: float = event.call_details.deadline - time.time() + self.arrived_at
         self.request: bytes | None = None
         """The caller's message; None if the caller ended the call without a whole one."""
         self.has_ended = False
@@ -107,21 +111,29 @@ class Call:
     def reply(self, message: bytes, metadata: Iterable[tuple[str, str]] = ()) -> None:
         """End the call with *message* and trailing *metadata*."""
         status = cygrpc.SendStatusFromServerOperation(tuple(metadata), _OK, b"", 0)
-        self._end(cygrpc.SendMessageOperation(message, 0), status)
+        if self._end(cygrpc.SendMessageOperation(message, 0), status):
+            self._server.on_result(self, ANSWERED)
 
     def refuse(self, refusal: Refusal, metadata: Iterable[tuple[str, str]] = ()) -> None:
         """End the call with the status and the details of *refusal*, and with trailing *metadata*."""
-        self.end(to_grpc(refusal), metadata)
+        if self.end(to_grpc(refusal), metadata):
+            self._server.on_result(self, refusal.reason)
 
     def fail(self) -> None:
         """End the call with SERVICE_FAILED, whose status was built at the start: nothing is left to go wrong."""
-        self.end(_FAILED)
+        if self.end(_FAILED):
+            self._server.on_result(self, Reason.SERVICE_FAILED)
 
-    def end(self, status: grpc.Status, metadata: Iterable[tuple[str, str]] = ()) -> None:
-        """End the call with *status* and trailing *metadata*."""
+    def displace(self) -> None:
+        """End the call with OVERLOADED, because its owner has most calls open of too many."""
+        if self.end(_OVERLOADED):
+            self._server.on_result(self, Reason.OVERLOADED)
+
+    def end(self, status: grpc.Status, metadata: Iterable[tuple[str, str]] = ()) -> bool:
+        """End the call with *status* and trailing *metadata*; return whether nothing else has ended it before."""
         trailing = (*(status.trailing_metadata or ()), *metadata)
         code, details = status.code.value[0], (status.details or "").encode()
-        self._end(cygrpc.SendStatusFromServerOperation(trailing, code, details, 0))
+        return self._end(cygrpc.SendStatusFromServerOperation(trailing, code, details, 0))
 
     def send(self, message: bytes, sent: Notify) -> None:
         """Send one *message* of a stream, which `end` ends. Until the polling thread calls *sent*, send no other."""
@@ -135,13 +147,15 @@ class Call:
         """Ask gRPC for the caller's message."""
         self._core.start_server_batch((cygrpc.ReceiveMessageOperation(0),), self._received)
 
-    def _end(self, *operations: Any) -> None:
-        if self._answered.acquire(blocking=False):
-            try:
-                self._start(operations, _ignore)
-            except BaseException:
-                self._answered.release()  # nothing has been sent, so `fail` still can be
-                raise
+    def _end(self, *operations: Any) -> bool:
+        if not self._answered.acquire(blocking=False):
+            return False
+        try:
+            self._start(operations, _ignore)
+        except BaseException:
+            self._answered.release()  # nothing has been sent, so `fail` still can be
+            raise
+        return True
 
     def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
         if not self._started:
@@ -151,6 +165,7 @@ class Call:
 
     def _received(self, event: Any) -> None:
         self.request = event.batch_operations[0].message()
+        self.arrived_at = time.monotonic()
         if self._answered.locked():
             return  # displaced by other calls
         if self.request is not None:
@@ -166,6 +181,8 @@ class Call:
     def _ended(self, _event: Any) -> None:
         self.has_ended = True
         self._server.remove(self)
+        if self._answered.acquire(blocking=False):  # no reply can follow
+            self._server.on_unanswered(self)
         notify, self._on_end = self._on_end, None
         if notify is not None:
             notify()
@@ -183,6 +200,9 @@ class PolledServer:
 
     Open calls belong to the owner that *owner* returns. When there are too many, one of the owner who has most is
     refused, and passed to *on_excess* instead.
+
+    Each call is passed to *on_result* once, with the reason of its end: `ANSWERED`, that of the refusal which was sent,
+    or what became of a call that ended without a reply (`call_counts`). It must not raise an exception.
     """
 
     def __init__(
@@ -191,8 +211,10 @@ class PolledServer:
         serve: Callable[[Call], None],
         owner: Callable[[Call], Hashable] = Call.certificates,
         on_excess: Callable[[Call], None] = lambda _call: None,
+        on_result: Callable[[Call, str], None] = lambda _call, _reason: None,
     ) -> None:
         self.serve = serve
+        self.on_result = on_result
         self._owner = owner
         self._on_excess = on_excess
         self._core = cygrpc.Server(tuple(options), False)  # noqa: FBT003 - its signature: whether xDS configures it
@@ -205,7 +227,7 @@ class PolledServer:
         self._waiting: dict[Hashable, deque[Call]] = {}
         """The calls of each owner that are not served yet; the owner whose turn is next comes first."""
         self._requested = 0
-        self._stopping = self.has_ended = False
+        self._stopping = self._is_cancelling = self.has_ended = False
 
     def listen(self, address: str, credentials: grpc.ServerCredentials) -> int:
         """Bind *address* (host:port) and return the port; 0 if it can't be bound."""
@@ -266,6 +288,11 @@ class PolledServer:
             if not owned:
                 del self._open[call.owner]
 
+    def on_unanswered(self, call: Call) -> None:
+        """Report *call*, which has ended without a reply."""
+        waited = time.monotonic() - call.arrived_at
+        self.on_result(call, Reason.SERVICE_FAILED if self._is_cancelling else reason_without_reply(waited))
+
     def stop(self) -> None:
         """Accept no more connections and calls, and tell callers so (GOAWAY). Polling ends with the last open call."""
         with self._changing:
@@ -276,6 +303,7 @@ class PolledServer:
         """Cancel all open calls, after `stop`."""
         with self._changing:
             if not self.has_ended:
+                self._is_cancelling = True
                 self._core.cancel_all_calls()
 
     def _request_calls(self) -> None:
@@ -301,7 +329,7 @@ class PolledServer:
                 call.receive()
             if excess is not None:
                 self.remove(excess)
-                excess.end(_OVERLOADED)
+                excess.displace()
                 self._on_excess(excess)
 
     def _excess(self, arrived: Call) -> Call | None:

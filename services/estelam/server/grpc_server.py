@@ -32,6 +32,7 @@ from estelam.pipeline.pacer import Pacer
 from estelam.server.completion_queue import Call, PolledServer
 from estelam.server.connections import ConnectionLimit, headroom
 from estelam.server.health import CHECK, WATCH, HealthService
+from estelam.telemetry.call_counts import CallCounter, is_probe, organization, reason_without_reply
 from estelam.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ MAX_METADATA_BYTES = 8192
 # Under a flood a batch begins after so many events, of which a call has four, and so many calls, served in turn.
 MAX_EVENTS = 512
 MAX_SERVED = 128
+# So much earlier than the caller's deadline a call may be refused because of it.
+DEADLINE_TOLERANCE_SECONDS = 0.1
 
 
 def options(settings: ServingSettings) -> list[tuple[str, int]]:
@@ -150,6 +153,7 @@ class Server:
         authenticator: Authenticator,
         metrics: Metrics,
         pacer: Pacer,
+        calls: CallCounter,
         batcher: Batcher[Any, Any] | None = None,
     ) -> None:
         if api_implementation.Type() != "upb":
@@ -166,6 +170,7 @@ class Server:
             metrics.watch_files("revocation_lists", authenticator.revocation.is_current)
         self._settings = settings
         self._batcher = batcher
+        self._calls = calls
         self.services = frozenset(name.partition("/")[0] for name in handlers)
         self._health = HealthService()
         self._unknown_method = _in_turn(pacer, _unknown_method)
@@ -173,9 +178,10 @@ class Server:
             CHECK: _in_turn(pacer, self._health.check),
             WATCH: _in_turn(pacer, self._health.watch),
         }
+        self._counted = {f"/{name}".encode(): name for name in handlers}
         self._handlers |= {f"/{name}".encode(): handler for name, handler in handlers.items()}
         self._authenticator = authenticator
-        self._polled = PolledServer(options(settings), self._serve, self._owner, self._end_connection)
+        self._polled = PolledServer(options(settings), self._serve, self._owner, self._end_connection, self._count)
         self._loop = threading.Thread(target=self._run, name="loop", daemon=True)
         self._connections = ConnectionLimit(settings.max_connections, lambda pem: authenticator.owner((pem,)))
 
@@ -248,6 +254,16 @@ class Server:
         if call.peer() and not self._authenticator.is_proxy(call.certificates()):
             self._connections.end(call.peer())
 
+    def _count(self, call: Call, reason: str) -> None:
+        """Count *call*, which has ended for *reason*, unless it is one to the service's health."""
+        name = self._counted.get(call.method, "")
+        if not name and call.method in self._handlers:
+            return
+        waited = time.monotonic() - call.arrived_at
+        if reason == Reason.ANSWER_LATE and call.seconds_left < DEADLINE_TOLERANCE_SECONDS:
+            reason = reason_without_reply(waited)  # it is late by the caller's own deadline
+        self._calls.count(name, organization(call.owner), reason, waited, is_probe=is_probe(call.metadata))
+
     def _serve(self, call: Call) -> None:
         try:
             self._handlers.get(call.method, self._unknown_method)(call)
@@ -266,17 +282,18 @@ def run_server(
     pacer: Pacer,
     ping: Callable[[], object],
     outages: OutageSchedule,
+    calls: CallCounter,
     batcher: Batcher[Any, Any] | None = None,
 ) -> Iterator[Server]:
     """Run a listening server that checks its health by *ping* and *outages*; shut it down in order at the end.
 
     *ping* raises an error unless the service can answer; it takes at most a few seconds. If the handlers submit their
-    inquiries to a *batcher*, the loop says when it begins.
+    inquiries to a *batcher*, the loop says when it begins. Each call of theirs is counted in *calls*.
 
     Raises:
         ServerError: the port is taken, or the certificate can't be used.
     """
-    server = Server(settings, handlers, authenticator, metrics, pacer, batcher)
+    server = Server(settings, handlers, authenticator, metrics, pacer, calls, batcher)
     with metrics.serve(settings.metrics_listen, setting=settings.origin("metrics_listen")) as listener:
         server.start()
         stopping = threading.Event()

@@ -30,6 +30,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
+from estelam.server.call_counting import count_calls
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
 from estelam.server.grpc_server import run_server
@@ -164,6 +165,7 @@ def run_recording_service(
             pacer=pacer,
             ping=partial(batcher.run_exclusive, recorder.ping, PING_SECONDS),
             outages=outages,
+            calls=running.enter_context(count_calls(settings, metrics, clock)),
             batcher=batcher,
         )
         yield RecordingService(running.enter_context(server).port, store)

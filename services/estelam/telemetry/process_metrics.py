@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Gauge, make_asgi_app
 from starlette.types import Message, Receive, Scope, Send
 
+from estelam.core.exceptions import problem
 from estelam.web.event_loop import run_in_event_loop
 from estelam.web.listener import Listener, ListenerLimits, run_listener
+
+log = structlog.get_logger()
 
 MAX_CONNECTIONS: Final = 64
 REQUEST_GAP_SECONDS: Final = 0.01
@@ -26,12 +30,17 @@ class ProcessMetrics:
             "estelam_serving", "1 while the service is healthy and in no outage.", registry=self.registry
         )
         self._ready = False
+        self._pages: dict[str, Callable[[str], bytes]] = {}
         self._turn = asyncio.Lock()
 
     def set_serving(self, *, healthy: bool) -> None:
         """Set whether the process is healthy, and so ready."""
         self._serving.set(healthy)
         self._ready = healthy
+
+    def add_page(self, path: str, read: Callable[[str], bytes]) -> None:
+        """Serve at *path* the JSON that *read*, called in another thread, returns for the query; 503 if it raises."""
+        self._pages[path] = read
 
     @contextlib.contextmanager
     def serve(self, listen: str, *, setting: str) -> Iterator[Listener]:
@@ -59,6 +68,8 @@ class ProcessMetrics:
             status = 200 if self._ready else 503
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body"})
+        elif read := self._pages.get(scope["path"]):
+            await _send_json(read, scope["query_string"].decode("latin-1"), send)
         else:
             await make_asgi_app(self.registry)(scope, _no_body, send)
 
@@ -82,6 +93,17 @@ async def _disconnected(receive: Receive) -> None:
     """Return when the caller has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _send_json(read: Callable[[str], bytes], query: str, send: Send) -> None:
+    try:
+        status, body = 200, await asyncio.to_thread(read, query)
+    except Exception as error:  # noqa: BLE001 - a page that can't be read must not end the listener
+        log.error("page.unreadable", error=type(error).__name__, problem=problem(error))
+        status, body = 503, b""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _no_body() -> Message:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
-from quality import histogram
+from estelam.telemetry import histogram
 from quality.attribution import Attribution
 from quality.evaluation import incidents, slo_results
 from quality.evaluation.audience import Audience

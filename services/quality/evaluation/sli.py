@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from quality import histogram
+from estelam.telemetry import histogram
 from quality.attribution import Attribution
 from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.period_data import PeriodData, days_between

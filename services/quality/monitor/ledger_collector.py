@@ -23,7 +23,8 @@ from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store, StoreError
-from quality import histogram, ledger_states, repository
+from estelam.telemetry import histogram
+from quality import ledger_states, repository
 from quality.attribution import Attribution, attribution_of
 from quality.periods import instant_of, minute_of
 from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally, VerifiedLedger

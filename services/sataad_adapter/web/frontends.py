@@ -13,12 +13,14 @@ from estelam.core.clock import Clock
 from estelam.core.keys import VerifyingKey
 from estelam.pipeline.handler import InquiryHandler
 from estelam.pipeline.pacer import Pacer
+from estelam.telemetry.call_counts import CallCounter, is_probe, organization
 from estelam.web.listener import ListenerLimits, run_listener
 from estelam.web.middleware import PacedRefusals
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import form, json_body
 from sataad_adapter.web.mtls import mtls_listener
+from sataad_adapter.web.request_context import CountedHandler, Pairs
 from sataad_adapter.web.rest_api import rest_app
 from sataad_adapter.web.ui import OfficerUi, officer_app
 
@@ -30,6 +32,7 @@ async def frontends(
     authenticator: Authenticator,
     pacer: Pacer,
     keys: Mapping[str, VerifyingKey],
+    calls: CallCounter,
     clock: Clock,
 ) -> AsyncIterator[None]:
     """Serve the enabled frontends within the context.
@@ -52,15 +55,21 @@ async def frontends(
         officer = Headers(scope=scope).get(settings.page_officer_header) if settings.page_officer_header else None
         return pacer.delay(("page", officer or scope["client"][0]), math.inf)
 
+    def count(certificate: bytes, metadata: Pairs, reason: str, seconds: float) -> None:
+        caller = organization(authenticator.owner((certificate,), metadata))
+        calls.count(VERIFY_NOTE.name, caller, reason, seconds, is_probe=is_probe(metadata))
+
     async with contextlib.AsyncExitStack() as stack:
         if settings.api_listen:
-            api = PacedRefusals(rest_app(handler.handler(VERIFY_NOTE, json_body.from_json)), api_delay)
+            api = PacedRefusals(
+                rest_app(CountedHandler(handler.handler(VERIFY_NOTE, json_body.from_json), count)), api_delay
+            )
             await stack.enter_async_context(
                 mtls_listener(settings, api, limits, lambda certificate: authenticator.owner((certificate,)))
             )
         if settings.page_listen:
             ui = OfficerUi(
-                verify=handler.handler(VERIFY_NOTE, form.decode_form),
+                verify=CountedHandler(handler.handler(VERIFY_NOTE, form.decode_form), count),
                 certificate=settings.client_certificate.read_bytes(),
                 officer_header=settings.page_officer_header,
                 keys=keys,

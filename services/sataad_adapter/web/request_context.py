@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 
 from estelam.core.errors import Reason, Refusal, with_field
 from estelam.pipeline.handler import Handler
+from estelam.telemetry.call_counts import ANSWERED, reason_without_reply
 from estelam.web.middleware import took_turn
 
 Pairs = tuple[tuple[str, str], ...]
@@ -31,10 +33,27 @@ class CallReply:
     trailer: Pairs
 
 
+Count = Callable[[bytes, Pairs, str, float], None]
+"""Counts a call by the caller's certificate (PEM) and metadata, the reason of its end (`call_counts`), and seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedHandler:
+    """A handler of the pipeline, and what counts its calls."""
+
+    handler: Handler
+    count: Count
+
+
 async def call_handler(
-    handler: Handler, request: Request, body: bytes | None, *, certificate: bytes, metadata: Iterable[tuple[str, str]]
+    counted: CountedHandler,
+    request: Request,
+    body: bytes | None,
+    *,
+    certificate: bytes,
+    metadata: Iterable[tuple[str, str]],
 ) -> CallReply:
-    """Call *handler* with the *body* of *request* on behalf of the holder of *certificate* (PEM).
+    """Call the handler with the *body* of *request* on behalf of the holder of *certificate* (PEM), and count the call.
 
     A request that is malformed has no body: like a gRPC call without a message it is refused, paced and charged.
 
@@ -48,13 +67,19 @@ async def call_handler(
     def end(result: CallReply | CallRefused) -> None:
         loop.call_soon_threadsafe(_settle, ended, result)
 
-    call = _HttpCall(body, certificate, tuple(metadata), end)
-    handler(call)
+    call, arrived_at, reason = _HttpCall(body, certificate, tuple(metadata), end), time.monotonic(), ANSWERED
+    counted.handler(call)
     try:
         return await ended
+    except CallRefused as refused:
+        reason = refused.refusal.reason
+        raise
     except asyncio.CancelledError:
         call.cancel()
+        reason = reason_without_reply(time.monotonic() - arrived_at)
         raise
+    finally:
+        counted.count(certificate, call.metadata, reason, time.monotonic() - arrived_at)
 
 
 def _settle(ended: "asyncio.Future[CallReply]", result: CallReply | CallRefused) -> None:

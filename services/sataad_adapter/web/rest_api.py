@@ -15,12 +15,11 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import PURPOSE_KEYS
 from estelam.core.purpose import encode_header
 from estelam.data_model import model, openapi
-from estelam.pipeline.handler import Handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.query import QueryError, read_query
 from sataad_adapter.web import json_body, problem_details
-from sataad_adapter.web.request_context import CallRefused, call_handler
+from sataad_adapter.web.request_context import CallRefused, CountedHandler, call_handler
 
 VERIFY = "/v1/notes:verify"
 OPENAPI = "/openapi.json"
@@ -54,7 +53,7 @@ def _metadata(request: Request) -> list[tuple[str, str]]:
     ]
 
 
-def rest_app(verify: Handler) -> ASGIApp:
+def rest_app(verify: CountedHandler) -> ASGIApp:
     """Return the REST application; *verify* is VerifyNote's handler for JSON bodies.
 
     The listener must require a client certificate and put it into the request's state.

@@ -22,14 +22,13 @@ from estelam.core.normalize import normalize_text
 from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.pipeline.handler import Handler
 from estelam.receipts.problems import InvalidReceipt, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.rendering import Language, SiteRenderer
 from sataad_adapter.web import csrf, form, problem_details, receipts
-from sataad_adapter.web.request_context import CallRefused, CallReply, call_handler
+from sataad_adapter.web.request_context import CallRefused, CallReply, CountedHandler, call_handler
 
 MAX_FORM_BYTES = 262_144
 
@@ -50,7 +49,7 @@ class OfficerNameTooLong(Exception):  # noqa: N818 - names what is wrong
 class OfficerUi:
     """What the web UI needs: VerifyNote's handler, the client certificate, and the keys that verify receipts."""
 
-    verify: Handler
+    verify: CountedHandler
     """VerifyNote's handler for encoded forms."""
     certificate: bytes
     """PEM certificate of the organisation that runs the web UI, in whose name it inquires."""

@@ -13,7 +13,8 @@ import yaml
 from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import AccessMode, Store
-from quality import histogram, repository, slo
+from estelam.telemetry import histogram
+from quality import repository, slo
 from quality.attribution import Attribution
 from quality.evaluation.audience import Audience
 from quality.evaluation.build import AudienceView, build_report

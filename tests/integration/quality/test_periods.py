@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quality import histogram
+from estelam.telemetry import histogram
 from quality.periods import Month, MonthError
 
 
