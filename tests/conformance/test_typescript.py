@@ -12,8 +12,8 @@ from conformance.case import Instance
 from conformance.profile import Profile
 from conformance.results import CaseStatus, Outcome
 from conformance.target import Target
+from estelam.data_model import contract_files
 from tests.conformance.mutants.run import without_waits
-from tools.commands.generate_protos import generate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "typescript-reference"
 MADE = ("node_modules", "dist")
@@ -46,9 +46,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported contract, with errors.json beside it."""
     folder = tmp_path_factory.mktemp("contract")
-    (folder / "stubs").mkdir()
-    generate(folder / "stubs", image=folder / "estelam.protoset")
-    return folder / "estelam.protoset"
+    contract_files.write(folder, protoset=True)
+    return folder / contract_files.PROTOSET
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from protoc import PROTOC_EXE
 from development.sandbox import Sandbox
 from estelam.compat.baseline import Baseline
 from estelam.compat.surface import contract_surface, missing_lines
-from estelam.data_model import descriptors
+from estelam.data_model import contract_files, descriptors
 from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
@@ -53,11 +53,17 @@ def test_stubs_are_current(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported descriptor set."""
+def exported_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `contract export --protoset` writes."""
     folder = tmp_path_factory.mktemp("exported")
-    generate_protos.generate(folder, image=folder / "estelam.protoset")
-    return folder / "estelam.protoset"
+    contract_files.write(folder, protoset=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(exported_folder: Path) -> Path:
+    """The exported descriptor set."""
+    return exported_folder / contract_files.PROTOSET
 
 
 def test_exported_set_compiles_on_debian_12(image: Path, tmp_path: Path) -> None:
@@ -82,29 +88,31 @@ def test_exported_set_compiles_on_debian_12(image: Path, tmp_path: Path) -> None
     assert (tmp_path / "java/estelam/setad/v1/VerifyNoteRequest.java").exists()
 
 
-def test_protos_compile_on_debian_12(image: Path, tmp_path: Path) -> None:
-    """The protoc of Debian 12 compiles the proto files to the descriptors that are exported."""
-    imported = FileDescriptorSet()
-    files = FileDescriptorSet.FromString(image.read_bytes()).file
-    imported.file.extend(file for file in files if not file.name.startswith("estelam/"))
-    (tmp_path / "imported.protoset").write_bytes(imported.SerializeToString())
-
-    ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-    search = [f"-I{PROTOS}", f"--descriptor_set_in={tmp_path / 'imported.protoset'}"]
-    done = subprocess.run(
-        [PROTOC_EXE, *search, f"-o{tmp_path / 'ours'}", *ours], capture_output=True, text=True, check=False
-    )
+def test_exported_texts_compile_on_debian_12(exported_folder: Path, image: Path, tmp_path: Path) -> None:
+    """The protoc of Debian 12 compiles the exported proto files, imports too, to the descriptors that are exported."""
+    texts = sorted(str(path.relative_to(exported_folder)) for path in exported_folder.rglob("*.proto"))
+    command = [PROTOC_EXE, f"-I{exported_folder}", f"-o{tmp_path / 'compiled'}", *texts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    files = FileDescriptorSet.FromString(image.read_bytes()).file
     exported = {file.name: _without_comments(file) for file in files}
-    compiled = FileDescriptorSet.FromString((tmp_path / "ours").read_bytes()).file
-    assert {file.name: _without_comments(file) for file in compiled} == {name: exported[name] for name in ours}
+    compiled = FileDescriptorSet.FromString((tmp_path / "compiled").read_bytes()).file
+    assert {file.name: _without_comments(file) for file in compiled} == {name: exported[name] for name in texts}
+    assert {name for name in exported if not name.startswith("google/protobuf/")} == set(texts)
+    assert (exported_folder / "errors.json").read_bytes() == (PROTOS / "errors.json").read_bytes()
 
 
 def _without_comments(file: FileDescriptorProto) -> bytes:
+    """The descriptor without comments and JSON names: protoc adds those, and no import states another."""
     bare = FileDescriptorProto()
     bare.CopyFrom(file)
     bare.ClearField("source_code_info")
+    messages = list(bare.message_type)
+    for message in messages:
+        messages += message.nested_type
+    for field in [*bare.extension, *(field for message in messages for field in (*message.field, *message.extension))]:
+        field.ClearField("json_name")
     return bare.SerializeToString(deterministic=True)
 
 

@@ -1,14 +1,10 @@
 """Regenerate the stubs under services/ and the description of the contracts from protos/.
 
-With FILE also write the contracts, the details of refusals and all that they import as one descriptor set, for buf and
-for the tools of callers, and beside it errors.json: reasons, metadata and limits, which a descriptor can't state.
-
 The rules' own contract, buf/validate/validate.proto, is taken from the installed protovalidate wheel as a descriptor,
 so nothing of a third party is copied by hand.
 """
 
 import importlib.resources
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,14 +17,11 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
 BIN = Path(sys.executable).parent
-FACTS = "errors.json"
 CONTRACTS = "estelam/data_model/contracts.binpb"
-DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
-"""The contract of the details that every refusal carries."""
 
 
-def generate(into: Path, *, image: Path | None = None) -> None:
-    """Write the stubs of every contract below *into* and, if asked, a self-contained *image* of them with comments."""
+def generate(into: Path) -> None:
+    """Write the stubs of every contract, and their descriptors with comments, below *into*."""
     ours = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     google = importlib.resources.files("grpc_tools") / "_proto"
     googleapis = Path(date_pb2.__file__).parent.parent.parent
@@ -44,9 +37,6 @@ def generate(into: Path, *, image: Path | None = None) -> None:
         _write_packages(into, ours)
         (into / CONTRACTS).parent.mkdir(parents=True, exist_ok=True)
         _protoc([*search, f"-o{into / CONTRACTS}", "--include_source_info", *ours])
-        if image:
-            _protoc([*search, f"-o{image}", "--include_imports", "--include_source_info", *ours, *DETAILS])
-            shutil.copy(PROTOS / FACTS, image.with_name(FACTS))
 
 
 def _write_packages(into: Path, protos: list[str]) -> None:
@@ -71,4 +61,4 @@ def _protoc(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    generate(ROOT / "services", image=Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
+    generate(ROOT / "services")

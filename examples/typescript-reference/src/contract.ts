@@ -27,7 +27,7 @@ export class Contract {
   private readonly root: protobuf.Root;
   private readonly types = new Map<string, protobuf.Type>();
 
-  /** Reads what `generate_protos FILE` wrote: the descriptor set `file`, and errors.json beside it. */
+  /** Reads what `estelam contract export DIR --protoset` wrote: the descriptor set `file`, and errors.json beside it. */
   constructor(file: string) {
     // The extension adds it to Root, without a type.
     this.root = (protobuf.Root as any).fromDescriptor(readFileSync(file)) as protobuf.Root;

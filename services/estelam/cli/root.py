@@ -27,6 +27,7 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "dev-ca": ("dev_ca", "Issue certificates for development."),
     "catalogue": ("catalogue", "Show and validate parties, services, grants and registries."),
     "compat": ("compat", "Check a release for backward compatibility, and publish it."),
+    "contract": ("contract", "Export the contract for other languages."),
     "data-model": ("data_model", "Export the data reference model."),
     "load": ("load", "Write manifests of data files, and list the loads of a store."),
     "witness": ("witness", "Cosign the checkpoints of ledgers and other transparency logs."),
