@@ -19,6 +19,7 @@ from estelam.core.rule_texts import RULE_TEXTS
 from estelam.core.settings import MAX_CONFIRMATION_WINDOW, ServingSettings, StoreSettings
 from estelam.core.validation import MAX_REQUEST_BYTES
 from estelam.inquiry.v1 import identifiers_pb2
+from estelam.pipeline.metadata import TRACEPARENT, TRACEPARENT_PATTERN
 from estelam.pipeline.pacer import MAX_DELAY_SECONDS
 from estelam.receipts.own_call import NONCE, NONCE_PATTERN
 from estelam.server.completion_queue import MAX_OPEN_CALLS
@@ -63,6 +64,13 @@ METADATA = (
         NONCE_PATTERN,
         "random characters, new for each call, whose SHA-256 the entry then holds",
         "نویسه‌های تصادفی و یک‌بارمصرف که چکیده SHA-256 آن در سطر دفتر می‌آید",
+    ),
+    MetadataKey(
+        TRACEPARENT,
+        "request",
+        TRACEPARENT_PATTERN,
+        "the caller's trace context (W3C Trace Context), which spans continue; an invalid one is ignored",
+        "شناسه ردگیری استعلام‌کننده (W3C Trace Context) که سرویس آن را ادامه می‌دهد؛ مقدار نادرست نادیده گرفته می‌شود",
     ),
     MetadataKey(
         "estelam-inquiry-id",

@@ -23,6 +23,7 @@ from estelam.server.grpc_server import Server, run_server
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import refusal_record_quota
 from estelam.telemetry.metrics import Metrics
+from estelam.telemetry.traces import tracing
 from estelam.web.event_loop import run_in_event_loop
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.provider_keys import ProviderKeys
@@ -59,7 +60,11 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
     clock, metrics = clock or Clock(), Metrics()
     identity = _identity(settings)
     client_expires_at = min(link.not_valid_after_utc for link in identity.read()[0].chain).timestamp()
-    with channel(settings.provider, identity) as ministry, contextlib.closing(Timers()) as timers:
+    with (
+        channel(settings.provider, identity) as ministry,
+        contextlib.closing(Timers()) as timers,
+        tracing(settings.SECTION, settings.traces, settings.traces_ratio) as traced,
+    ):
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
         def ping() -> None:
@@ -87,6 +92,7 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
             is_forwarding=True,
+            tracing=traced,
         )
         handlers = {VERIFY_NOTE.name: handler.handler(VERIFY_NOTE)}
         with (

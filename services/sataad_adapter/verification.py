@@ -20,6 +20,7 @@ from estelam.core.keys import VerifyingKey
 from estelam.core.model import PURPOSE_KEYS, Answer, Inquiry, Outcome
 from estelam.core.purpose import encode_purpose
 from estelam.inquiry.v1 import inquiry_pb2
+from estelam.pipeline.metadata import TRACEPARENT
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
 from estelam.receipts import receipt
@@ -121,7 +122,8 @@ class _Verification:
             return
         timeout = max(0.0, self._deadline - self._clock.monotonic())
         own = OwnCall(self._caller, self._clock.micros())
-        metadata = (*_purpose_metadata(self._inquiry), *own.metadata)
+        traced = ((TRACEPARENT, self._inquiry.traceparent),) if self._inquiry.traceparent else ()
+        metadata = (*_purpose_metadata(self._inquiry), *own.metadata, *traced)
         self._call = rpc.future(request, timeout=timeout, metadata=metadata)
         if self._is_cancelled:  # since, in another thread, while the call before was still the one to cancel
             self._call.cancel()

@@ -140,6 +140,8 @@ class Inquiry:
     """The validated request; None before step 3."""
     refusal: Refusal | None = None
     """Set if the inquiry is already refused and only needs to be recorded."""
+    traceparent: str = ""
+    """The trace context to pass on to other services; empty without one. It is not recorded."""
 
 
 class Answer(NamedTuple):

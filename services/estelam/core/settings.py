@@ -96,6 +96,11 @@ class ServingSettings(SettingsSection):
     """Whether other processes may listen on the same port; `serve` sets it for its workers."""
     metrics_listen: HostPort = "127.0.0.1:0"
     """host:port of the metrics and `/ready`, over plain HTTP; each of several workers takes the next port."""
+    traces: Url | None = None
+    """The address of an OpenTelemetry collector (OTLP over HTTP, http://HOST:4318/v1/traces), which gets a span of each
+    traced call; needs `estelam[otel]`. Without it, nothing is traced."""
+    traces_ratio: float = Field(default=0.01, ge=0, le=1)
+    """The share of calls to trace of callers who send no `traceparent`; others decide themselves."""
     certificate: Path
     """The server's certificate chain (PEM). Changed files are used for handshakes once none has changed for
     a second."""

@@ -9,7 +9,7 @@ which replies. So a call holds no thread while it waits.
 import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -26,12 +26,13 @@ from estelam.core import validation
 from estelam.core.clock import Clock
 from estelam.core.errors import MAX_PUSHBACK_SECONDS, Pushback, Reason, Refusal
 from estelam.core.model import Answer, Inquiry, Method, Outcome
-from estelam.pipeline.metadata import parse_nonce, parse_purpose, reply_metadata
+from estelam.pipeline.metadata import parse_nonce, parse_purpose, parse_traceparent, reply_metadata
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import refusal_for
 from estelam.telemetry.call_counts import is_probe
 from estelam.telemetry.metrics import Metrics
+from estelam.telemetry.traces import CallSpan, NoTracing, Tracing, Untraced
 
 log = structlog.get_logger()
 
@@ -112,6 +113,8 @@ class Exchange:
     """Whose turn a refusal takes."""
     is_charged: bool = False
     """Whether a token of the bucket has been taken, or step 4 has refused."""
+    span: CallSpan = field(default_factory=Untraced)
+    """Its place in the caller's trace."""
     submitted: bool = False
     """Whether step 5 has begun: from here on the backend records both answers and refusals."""
 
@@ -136,6 +139,7 @@ class InquiryHandler:
         request_timeout_seconds: float,
         refusal_record_quota: Quota,
         is_forwarding: bool = False,
+        tracing: Tracing | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
@@ -146,6 +150,7 @@ class InquiryHandler:
         self._clock = clock
         self._request_timeout_seconds = request_timeout_seconds
         self._is_forwarding = is_forwarding
+        self._tracing = tracing or NoTracing()
         self._rate_limiter = RateLimiter(clock)
         # Refusals are recorded and logged, limited for each caller, so that no caller can fill the disk with them.
         self._refusal_record_quota = refusal_record_quota
@@ -178,6 +183,7 @@ class InquiryHandler:
 
     def _process(self, exchange: Exchange, parse: RequestParser) -> None:
         call, method = exchange.call, exchange.method
+        exchange.span = self._tracing.start(method, parse_traceparent(call.metadata))
         certificate = self._authenticator.authenticate(call.certificates(), call.metadata)  # 1 authenticate
         caller = certificate.caller()
         inquiry = exchange.inquiry = Inquiry(uuid_utils.uuid7(), method, caller, exchange.arrived_at)
@@ -187,6 +193,7 @@ class InquiryHandler:
         bucket = exchange.bucket = self._rate_limiter.bucket(caller.organization_id, method.short_name, grant.quota)
         inquiry.purpose = parse_purpose(call.metadata, grant)  # 3 validate
         inquiry.nonce = parse_nonce(call.metadata)
+        inquiry.traceparent = exchange.span.traceparent
         if call.request is None:
             raise Refusal(Reason.REQUEST_MALFORMED)
         inquiry.request = parse(method.request, call.request)
@@ -209,6 +216,7 @@ class InquiryHandler:
             self._metrics.record_answer(method, result.outcome, self._clock.monotonic() - exchange.arrived_at)
             log.debug("inquiry.answered", inquiry_id=str(exchange.inquiry and exchange.inquiry.id), method=method)
             exchange.call.reply(result.reply, exchange.metadata())  # 7 reply
+            exchange.span.end()
         except BaseException as error:  # noqa: BLE001 - any fault is a refusal
             self._refuse(exchange, error)
 
@@ -262,6 +270,7 @@ class InquiryHandler:
         """Count *refusal*, log it if its caller is not refused too often, and send it in the caller's turn."""
         inquiry, method = exchange.inquiry, exchange.method.short_name
         self._metrics.record_refusal(method, refusal)
+        exchange.span.end(refusal)
         if self._is_within_quota(exchange.owner, "logs"):
             unlogged, self._unlogged = self._unlogged, 0
             log.info(

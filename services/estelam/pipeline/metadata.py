@@ -1,8 +1,10 @@
 """Request and reply metadata: purpose, method lifecycle (RFC 9745, RFC 8594) and rate limit."""
 
+import re
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Final
 
 from estelam.auth import rate_limit
 from estelam.auth.authentication import Metadata
@@ -17,6 +19,10 @@ from estelam.receipts.own_call import NONCE, nonce_hash
 # A proxy may send the trailers in HPACK's Huffman code (RFC 7541), where 0, 1 and 2 have 5 bits, other digits 6. What
 # remains depends on the answer, so each digit has a counterpart of the other length.
 _COMPLEMENT = str.maketrans("0123456789", "3330000000")
+
+TRACEPARENT: Final = "traceparent"
+TRACEPARENT_PATTERN: Final = "^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$"
+_TRACEPARENT: Final = re.compile(TRACEPARENT_PATTERN)
 
 
 def parse_purpose(metadata: Metadata, grant: Grant) -> Purpose:
@@ -60,6 +66,17 @@ def parse_nonce(metadata: Metadata) -> bytes:
         return nonce_hash(str(value))
     except ValueError:
         raise Refusal(Reason.METADATA_MALFORMED, [Violation.of(NONCE, "metadata.nonce")]) from None
+
+
+def parse_traceparent(metadata: Metadata) -> str:
+    """Return the trace context (W3C Trace Context) in the request *metadata*; empty without one, or if it is invalid.
+
+    The standard wants an invalid one ignored, and no call to fail for it.
+    """
+    values = [value for key, value in metadata if key == TRACEPARENT]
+    if len(values) != 1 or not isinstance(values[0], str) or _TRACEPARENT.fullmatch(values[0]) is None:
+        return ""
+    return values[0]
 
 
 def reply_metadata(

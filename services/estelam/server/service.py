@@ -39,6 +39,7 @@ from estelam.storage.coverage import check_feeds
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
+from estelam.telemetry.traces import tracing
 from estelam.witness.client import WitnessClient
 
 log = structlog.get_logger()
@@ -134,6 +135,7 @@ def run_recording_service(
             clock=clock,
             request_timeout_seconds=settings.request_timeout_seconds,
             refusal_record_quota=refusal_record_quota(settings),
+            tracing=running.enter_context(tracing(settings.SECTION, settings.traces, settings.traces_ratio)),
         )
         handlers = {method.name: inquiries.handler(method) for method in lookups}
 
