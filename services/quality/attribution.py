@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
+from estelam.telemetry.call_counts import CALLER_LEFT
 
 
 class Attribution(StrEnum):
@@ -13,6 +14,8 @@ class Attribution(StrEnum):
     CONSUMER = "consumer"
     UNGRANTED = "ungranted"
     THROTTLED = "throttled"
+    UNKNOWN = "unknown"
+    """A failure of the provider or of the exchange, of which nothing shows yet whose it is."""
     PLANNED = "planned"
     """A provider failure within an outage that was announced in time. Only reports use it; it is never stored."""
 
@@ -21,20 +24,32 @@ class TransportFailure(StrEnum):
     """Why a probe call ended without a reason from the service."""
 
     UNREACHABLE = "UNREACHABLE"
-    """No connection, or no TLS handshake in time."""
+    """Nothing at the address: no route, no name, or no connection in time."""
+    PATH_DOWN = "PATH_DOWN"
+    """The same, at the same time, of every service of several providers."""
+    CONNECTION_REFUSED = "CONNECTION_REFUSED"
+    """The service's host refused the connection: nothing listens there."""
+    SERVICE_FROZEN = "SERVICE_FROZEN"
+    """The connection was accepted, and no TLS handshake followed."""
     SERVICE_UNPROVEN = "SERVICE_UNPROVEN"
     """The server's certificate is not from a trusted authority, or is for another name."""
     SERVICE_CERTIFICATE_EXPIRED = "SERVICE_CERTIFICATE_EXPIRED"
     """The server's certificate is from a trusted authority, and expired or not yet valid."""
     SERVICE_SILENT = "SERVICE_SILENT"
     """The service accepted the connection and did not answer the call."""
+    STATUS_UNEXPLAINED = "STATUS_UNEXPLAINED"
+    """Something refused the call as wrong, without a reason of the error catalogue."""
 
 
 _BY_TRANSPORT_FAILURE = {
-    TransportFailure.UNREACHABLE: Attribution.EXCHANGE,
-    TransportFailure.SERVICE_UNPROVEN: Attribution.EXCHANGE,
+    TransportFailure.UNREACHABLE: Attribution.UNKNOWN,
+    TransportFailure.PATH_DOWN: Attribution.EXCHANGE,
+    TransportFailure.CONNECTION_REFUSED: Attribution.PROVIDER,
+    TransportFailure.SERVICE_FROZEN: Attribution.PROVIDER,
+    TransportFailure.SERVICE_UNPROVEN: Attribution.UNKNOWN,
     TransportFailure.SERVICE_CERTIFICATE_EXPIRED: Attribution.PROVIDER,
     TransportFailure.SERVICE_SILENT: Attribution.PROVIDER,
+    TransportFailure.STATUS_UNEXPLAINED: Attribution.UNKNOWN,
 }
 
 _BY_EXCEPTIONAL_REASON = {
@@ -43,13 +58,13 @@ _BY_EXCEPTIONAL_REASON = {
 }
 _BY_LAYER = {Layer.CALLER: Attribution.CONSUMER, Layer.SERVICE: Attribution.PROVIDER, Layer.STORE: Attribution.PROVIDER}
 
-_BY_REASON = {
-    reason: _BY_EXCEPTIONAL_REASON.get(reason, _BY_LAYER[spec.layer]) for reason, spec in ERROR_CATALOGUE.items()
+_BY_NAME: dict[str, Attribution] = {
+    **{reason: _BY_EXCEPTIONAL_REASON.get(reason, _BY_LAYER[spec.layer]) for reason, spec in ERROR_CATALOGUE.items()},
+    **{failure.value: side for failure, side in _BY_TRANSPORT_FAILURE.items()},
+    CALLER_LEFT: Attribution.CONSUMER,
 }
 
 
 def attribution_of(reason: str) -> Attribution:
-    """Return the attribution of *reason*; one that this release does not know is counted to the provider."""
-    if reason in set(TransportFailure):
-        return _BY_TRANSPORT_FAILURE[TransportFailure(reason)]
-    return _BY_REASON.get(Reason(reason), Attribution.PROVIDER) if reason in set(Reason) else Attribution.PROVIDER
+    """Return the attribution of *reason*; of one that this release does not know nothing is known."""
+    return _BY_NAME.get(reason, Attribution.UNKNOWN)

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+from estelam.catalogue.loader import read_catalogue
 from estelam.cli import output
 from estelam.cli.serve import service_errors
 from estelam.cli.signing_keys import named_keys
@@ -12,7 +13,7 @@ from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
 from estelam.ledger.errors import LedgerCorruptError
 from quality import service as process
-from quality.monitor import config_check, ledger_collector
+from quality.monitor import call_collector, config_check, ledger_collector
 from quality.report import generate, signing
 from quality.settings import QualitySettings
 
@@ -54,6 +55,7 @@ def collect(*, as_json: bool) -> None:
                 rows.append((service, ledger_collector.collect_ledger(settings, service, clock)))
             except LedgerCorruptError as error:
                 damaged.append(f"{service}: {error}")
+        call_collector.collect_all(settings, read_catalogue(settings.catalogue))
         if damaged:
             advice = "the other ledgers are collected; ask the provider to run: estelam ledger verify"
             output.exit_error(f"INVALID: {'; '.join(damaged)}; {advice}", as_json=as_json)

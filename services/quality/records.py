@@ -50,6 +50,18 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class SentCalls:
+    """What a service counted of one consumer's calls of one method, by the minute in which their replies were sent."""
+
+    minute: int
+    method: str
+    consumer: str
+    tally: Tally
+    late: int = 0
+    """Those of them that got ANSWER_LATE or no reply, so that the ledger may hold an answer to them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Result of one probe call; without a fault it was answered."""
 

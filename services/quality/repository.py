@@ -1,6 +1,5 @@
 """Tables of the quality store, with the functions that write and read them. The columns are those of `records`."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -24,34 +23,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from estelam.ledger.errors import LedgerCorruptError
 from estelam.storage.base import FACTS
-from estelam.telemetry import histogram
 from quality.attribution import Attribution
-from quality.records import Freshness, MetricsSample, Observation, ObservedHead, PlannedOutage, Probe, Tally
+from quality.records import Freshness, MetricsSample, ObservedHead, PlannedOutage, Probe
 
 ROWS_PER_FETCH = 2000
 IDS_PER_STATEMENT = 500
 
 _TABLES = MetaData(schema=FACTS)
-_COUNTS: dict[Attribution | None, str] = {
-    None: "answered",
-    Attribution.PROVIDER: "provider",
-    Attribution.EXCHANGE: "exchange",
-    Attribution.CONSUMER: "consumer_fault",
-    Attribution.UNGRANTED: "ungranted",
-    Attribution.THROTTLED: "throttled",
-}
-
-_observation = Table(
-    "observation",
-    _TABLES,
-    Column("minute", BigInteger, primary_key=True, autoincrement=False),
-    Column("method", Text, primary_key=True),
-    Column("consumer", Text, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in _COUNTS.values()),
-    Column("latencies", LargeBinary, nullable=False),
-)
 _probe = Table(
     "probe",
     _TABLES,
@@ -108,41 +87,6 @@ _metrics_sample = Table(
 )
 
 
-def add_observations(connection: Connection, observations: Iterable[Observation]) -> None:
-    """Store *observations*, adding their tallies to those already stored under the same key.
-
-    Raises:
-        LedgerCorruptError: more is subtracted than was counted: a ledger annuls an answer twice.
-    """
-    for observation in observations:
-        key = and_(
-            _observation.c.minute == observation.minute,
-            _observation.c.method == observation.method,
-            _observation.c.consumer == observation.consumer,
-        )
-        row = connection.execute(select(_observation).where(key)).first()
-        total = Tally() if row is None else _tally(row)
-        total.add(observation.tally)
-        if min((*total.counts.values(), *total.latencies.values()), default=0) < 0:
-            raise LedgerCorruptError("an entry annuls an answer that was annulled before")
-        if row is None:
-            columns = {"minute": observation.minute, "method": observation.method, "consumer": observation.consumer}
-            connection.execute(insert(_observation), columns | _columns(total))
-        else:
-            connection.execute(update(_observation).where(key), _columns(total))
-
-
-def insert_observations(connection: Connection, observations: Iterable[Observation]) -> None:
-    """Store *observations* in bulk; none of their keys may exist yet."""
-    rows = [
-        {"minute": observation.minute, "method": observation.method, "consumer": observation.consumer}
-        | _columns(observation.tally)
-        for observation in observations
-    ]
-    if rows:
-        connection.execute(insert(_observation), rows)
-
-
 def save_probes(connection: Connection, probes: Iterable[Probe]) -> None:
     """Store *probes*; a later one replaces an earlier one of the same key."""
     rows = [
@@ -194,15 +138,9 @@ def insert_outage(connection: Connection, outage: PlannedOutage) -> int:
     return number
 
 
-def observations(connection: Connection, first: int, end: int) -> Iterator[Observation]:
-    """Stream the observations from minute *first* to before *end*, ordered by minute and method."""
-    for row in _stream(connection, _observation, first, end):
-        yield Observation(row.minute, row.method, row.consumer, _tally(row))
-
-
 def probes(connection: Connection, first: int, end: int) -> Iterator[Probe]:
     """Stream the probes from minute *first* to before *end*, ordered by minute and method."""
-    for row in _stream(connection, _probe, first, end):
+    for row in stream(connection, _probe, first, end):
         yield Probe(row.minute, row.method, row.consumer, Attribution(row.fault) if row.fault else None, row.reason)
 
 
@@ -215,7 +153,7 @@ def newest_probe(connection: Connection, first: int, end: int) -> int | None:
 
 def freshness(connection: Connection, first: int, end: int) -> Iterator[Freshness]:
     """Stream the age of services' data from minute *first* to before *end*."""
-    for row in _stream(connection, _freshness, first, end):
+    for row in stream(connection, _freshness, first, end):
         yield Freshness(row.minute, row.service, row.age_minutes, row.covered_since)
 
 
@@ -232,7 +170,7 @@ def all_outages(connection: Connection) -> list[PlannedOutage]:
 
 def metrics_samples(connection: Connection, first: int, end: int) -> Iterator[MetricsSample]:
     """Stream the metrics samples from minute *first* to before *end*."""
-    for row in _stream(connection, _metrics_sample, first, end):
+    for row in stream(connection, _metrics_sample, first, end):
         yield MetricsSample(*row)
 
 
@@ -260,7 +198,8 @@ def last_heads(connection: Connection, end: int) -> dict[str, ObservedHead]:
     return {row.service: ObservedHead(row.minute, row.service, row.size, row.root) for row in rows}
 
 
-def _stream(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:
+def stream(connection: Connection, table: Table, first: int, end: int) -> Iterator[Any]:
+    """Stream the rows of *table* from minute *first* to before *end*, ordered by their keys."""
     within = select(table).where(table.c.minute >= first, table.c.minute < end).order_by(*table.primary_key)
     with connection.execute(within, execution_options={"yield_per": ROWS_PER_FETCH}) as rows:
         yield from rows
@@ -273,7 +212,10 @@ def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> 
     keys = [column.name for column in table.primary_key]
     upsert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     others = {name: upsert.excluded[name] for name in _column_names(table) if name not in keys}
-    connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
+    if others:
+        connection.execute(upsert.on_conflict_do_update(index_elements=keys, set_=others), rows)
+    else:
+        connection.execute(upsert.on_conflict_do_nothing(index_elements=keys), rows)
 
 
 def _row_of(table: Table, record: object) -> dict[str, Any]:
@@ -283,13 +225,3 @@ def _row_of(table: Table, record: object) -> dict[str, Any]:
 
 def _column_names(table: Table) -> list[str]:
     return [column.name for column in table.columns]
-
-
-def _columns(tally: Tally) -> dict[str, Any]:
-    counts = {name: tally.counts[fault] for fault, name in _COUNTS.items()}
-    return counts | {"latencies": histogram.pack(tally.latencies)}
-
-
-def _tally(row: Any) -> Tally:
-    counts = Counter({fault: getattr(row, name) for fault, name in _COUNTS.items()})
-    return Tally(counts, histogram.unpack(row.latencies))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from development import sandbox as suite
 from estelam.telemetry import histogram
-from quality import repository
+from quality import repository, traffic_store
 from quality.attribution import Attribution
 from quality.periods import Month, midnight, minute_of
 from quality.records import Freshness, Observation, ObservedHead, PlannedOutage, Probe, Tally
@@ -96,9 +96,9 @@ def seed(connection: Connection, month: Month, *, least: int | None = None) -> S
         observations += 1
         rows.append(one)
         if len(rows) == AT_ONCE:
-            repository.insert_observations(connection, rows)
+            traffic_store.insert_observations(connection, rows)
             rows.clear()
-    repository.insert_observations(connection, rows)
+    traffic_store.insert_observations(connection, rows)
     repository.save_probes(connection, _probes(month))
     first = month.first_minute
     repository.insert_outage(

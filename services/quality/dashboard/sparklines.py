@@ -15,6 +15,7 @@ CELL_MINUTES = 5
 _WORST_FIRST = (
     minute_states.PROVIDER,
     minute_states.EXCHANGE,
+    minute_states.UNKNOWN,
     minute_states.PLANNED,
     minute_states.UP,
     minute_states.UNMEASURED,

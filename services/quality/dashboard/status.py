@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
 from estelam.core.clock import TEHRAN
-from quality import ledger_states, repository
+from quality import ledger_states, repository, traffic_store
 from quality.evaluation import minute_states
 from quality.evaluation.build import summarize
 from quality.evaluation.incidents import named_consumer
@@ -27,6 +27,7 @@ STALE_MINUTES = 3
 _WORST_FIRST = (
     "provider",
     "exchange",
+    "unknown",
     "alarm",
     "stale",
     "unmeasured",
@@ -277,7 +278,7 @@ def _state_since(minutes: bytes, current: int, first_minute: int) -> datetime | 
 def _hourly_traffic(connection: Connection, data: PeriodData) -> dict[str, list[Tally]]:
     """Tally of each hour, by method."""
     found: dict[str, list[Tally]] = {}
-    for one in repository.observations(connection, data.first_minute, data.end_minute):
+    for one in traffic_store.observations(connection, data.first_minute, data.end_minute):
         hours = found.setdefault(one.method, [Tally() for _ in range(DAY // HOUR)])
         hours[(one.minute - data.first_minute) // HOUR].add(one.tally)
     return found

@@ -126,6 +126,7 @@ def summarize(tally: Tally) -> Counts:
         consumer=found[Attribution.CONSUMER],
         ungranted=found[Attribution.UNGRANTED],
         throttled=found[Attribution.THROTTLED],
+        unknown=found[Attribution.UNKNOWN],
         planned=found[Attribution.PLANNED],
         p50=p50,
         p95=p95,
@@ -185,7 +186,15 @@ def _data(data: PeriodData, service: Service) -> DataStatus:
 
 
 def _minutes(time: StateMinutes) -> Minutes:
-    return Minutes(time.up, time.provider, time.exchange, time.planned, time.unmeasured, time.availability)
+    return Minutes(
+        up=time.up,
+        provider=time.provider,
+        exchange=time.exchange,
+        unknown=time.unknown,
+        planned=time.planned,
+        unmeasured=time.unmeasured,
+        availability=time.availability,
+    )
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

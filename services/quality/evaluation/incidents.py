@@ -35,7 +35,7 @@ def list_outages(
         for incident in minute_states.find_incidents(
             data.minutes[name], data.first_minute, rules.shortest_outage_minutes
         ):
-            if incident.fault in {Attribution.PROVIDER, Attribution.EXCHANGE}:
+            if incident.fault in {Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN}:
                 grouped.setdefault((rules.outage_owner(data.methods[name][0].slug), "", incident), []).append(name)
     for (name, legal_id), minutes in data.consumer_minutes.items():
         if name in methods and audience.sees_traffic((name, legal_id), data):

@@ -1,26 +1,32 @@
 """State of a method in each minute, one byte a minute: available, or not, by attribution."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from quality.attribution import Attribution
 from quality.records import Tally
 
-UNMEASURED, UP, PROVIDER, EXCHANGE, CONSUMER, PLANNED, ABSENT = range(7)
-"""ABSENT: the method was not in service, or the minute is in the future."""
+UNMEASURED, UP, PROVIDER, EXCHANGE, CONSUMER, PLANNED, ABSENT, UNKNOWN = range(8)
+"""ABSENT: the method was not in service, or the minute is in the future. UNKNOWN: not available, and it is not known
+because of whom."""
 
-NAMES = ("unmeasured", "up", "provider", "exchange", "consumer", "planned", "absent")
+NAMES = ("unmeasured", "up", "provider", "exchange", "consumer", "planned", "absent", "unknown")
 """Names of the states, by number."""
 
 # Missing probes within an outage don't split it.
 _MAX_GAP_MINUTES = 5
-_DOWN = {
+_DOWN: dict[int, Attribution] = {
     PROVIDER: Attribution.PROVIDER,
     EXCHANGE: Attribution.EXCHANGE,
     CONSUMER: Attribution.CONSUMER,
     PLANNED: Attribution.PLANNED,
+    UNKNOWN: Attribution.UNKNOWN,
 }
+_FAULTS = {fault: state for state, fault in _DOWN.items()}
+_SIDES = (Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN)
+"""The attributions of failures that lower the availability."""
 _PATTERNS = {
     state: re.compile(rb"%c(?:\x00{0,%d}%c)*" % (state, _MAX_GAP_MINUTES, state), re.DOTALL) for state in _DOWN
 }
@@ -36,27 +42,40 @@ class Incident:
     down: int
 
 
-def state_from_probes(faults: Iterable[Attribution | None]) -> int:
-    """State of a method from the results of its probes in one minute: one answer makes it available."""
+def method_state(tally: Tally | None, faults: Sequence[Attribution | None], failing_share: float) -> int:
+    """State of a method in one minute, from its inquiries and from the results of its probes.
+
+    The probes of a minute weigh as much as one inquiry: good, if one was answered or refused for a fault of the
+    consumer. The method is not available if more than *failing_share* (per cent) of all failed.
+    """
+    failed: Counter[Attribution] = Counter()
+    if tally:  # a failure of which nothing is known may be none: only probes show that the method was not available
+        failed.update({side: tally.counts[side] for side in (Attribution.PROVIDER, Attribution.EXCHANGE)})
+    answered = tally.counts[None] if tally else 0
+    by_probes = probes_state(faults)
+    if by_probes == UP:
+        answered += 1
+    elif by_probes != UNMEASURED:
+        failed[_DOWN[by_probes]] += 1
+    failures = failed.total()
+    if not answered + failures:
+        # A refusal for a fault of the consumer is an answer: the service was available.
+        return UP if tally and tally.total > tally.counts[Attribution.UNKNOWN] else UNMEASURED
+    if 100 * failures <= failing_share * (answered + failures):
+        return UP
+    return _FAULTS[max(_SIDES, key=failed.__getitem__)]
+
+
+def probes_state(faults: Sequence[Attribution | None]) -> int:
+    """State of a method from the results of its probes in one minute alone: one answer makes it available."""
     found = set(faults)
-    if None in found:
-        return UP
-    if Attribution.PROVIDER in found:
+    if not found:
+        return UNMEASURED
+    if Attribution.PROVIDER in found and None not in found:
         return PROVIDER
-    # A refusal for a fault of the consumer is an answer: the service was available.
-    return EXCHANGE if found == {Attribution.EXCHANGE} else UP
-
-
-def state_from_traffic(tally: Tally) -> int:
-    """State of a method from its inquiries, in a minute without a probe."""
-    counts = tally.counts
-    if counts[None]:
+    if not found <= set(_SIDES):
         return UP
-    if counts[Attribution.PROVIDER]:
-        return PROVIDER
-    if counts[Attribution.EXCHANGE]:
-        return EXCHANGE
-    return UP if tally.total else UNMEASURED
+    return EXCHANGE if found == {Attribution.EXCHANGE} else UNKNOWN
 
 
 def consumer_state(fault: Attribution | None, method: int) -> int:
@@ -82,17 +101,18 @@ class StateMinutes:
     exchange: int = 0
     planned: int = 0
     unmeasured: int = 0
+    unknown: int = 0
 
     @classmethod
     def of(cls, minutes: bytes | bytearray) -> "StateMinutes":
         """Count the states in *minutes*."""
-        counted = map(minutes.count, (UP, PROVIDER, EXCHANGE, PLANNED, UNMEASURED))
+        counted = map(minutes.count, (UP, PROVIDER, EXCHANGE, PLANNED, UNMEASURED, UNKNOWN))
         return cls(*counted)
 
     @property
     def measured(self) -> int:
         """Minutes that count in the availability."""
-        return self.up + self.provider + self.exchange
+        return self.up + self.provider + self.exchange + self.unknown
 
     @property
     def availability(self) -> float | None:

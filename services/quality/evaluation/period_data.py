@@ -1,18 +1,20 @@
 """Data of one period, read once. Memory grows with days, methods and consumers, not with inquiries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from heapq import merge
 from itertools import groupby
+from operator import attrgetter
 
 from sqlalchemy import Connection
 
 from estelam.catalogue.model import Catalogue, Method, Service
-from quality import ledger_states, repository
+from quality import ledger_states, repository, traffic_store
 from quality.attribution import Attribution
 from quality.evaluation import minute_states
 from quality.periods import Period, midnight, minute_of
-from quality.records import LedgerAlarm, ObservedHead, PlannedOutage, Tally
+from quality.records import LedgerAlarm, Observation, ObservedHead, PlannedOutage, Probe, Tally
 from quality.slo import Rulebook
 
 Key = tuple[str, str]
@@ -40,6 +42,10 @@ class PeriodData:
     heads: dict[str, ObservedHead] = field(default_factory=dict)
     alarms: list[LedgerAlarm] = field(default_factory=list)
     """The alarms about ledgers that stood in the period."""
+    counted: dict[str, set[int]] = field(default_factory=dict)
+    """The minutes in which each service, package.Service, counted its calls."""
+    read_until: dict[str, int] = field(default_factory=dict)
+    """The instant, in microseconds since 1970, up to which the traffic of each service was read."""
 
     @property
     def first_minute(self) -> int:
@@ -47,12 +53,13 @@ class PeriodData:
         return self.period.first_minute
 
     def is_counted(self, name: str) -> bool:
-        """Whether the inquiries of the method *name* are counted: a ledger of its service was collected.
-
-        The inquiries of a service that keeps no ledger are in those of the services that it calls.
-        """
-        service = self.methods[name][0].slug
-        return service in self.heads or any(self.methods[method][0].slug == service for method, _ in self.traffic)
+        """Whether the inquiries of the method *name* are known: counted by its service, or read from its ledger."""
+        service = self.methods[name][0]
+        return (
+            service.slug in self.heads
+            or bool(self.counted.get(service.wire or ""))
+            or any(self.methods[method][0].slug == service.slug for method, _ in self.traffic)
+        )
 
 
 def load_period(
@@ -70,10 +77,11 @@ def load_period(
         planned_outages=repository.outages_between(connection, first, end),
         heads=repository.last_heads(connection, end),
         alarms=ledger_states.alarms_between(connection, first, end),
+        counted=traffic_store.counted_minutes(connection, first, end),
+        read_until=traffic_store.read_until(connection),
     )
     planned = {name: _planned_spans(data, service, rules) for name, (service, _) in methods.items()}
-    _read_traffic(connection, data, planned)
-    _read_probes(connection, data)
+    _read(connection, data, planned, rules)
     for one in repository.freshness(connection, first, end):
         days = data.ages.setdefault(one.service, {})
         day = _day(data, one.minute)
@@ -112,41 +120,62 @@ def _absent_spans(data: PeriodData, method: Method) -> Iterator[tuple[int, int]]
     yield data.end_minute - data.first_minute, length
 
 
-def _read_traffic(connection: Connection, data: PeriodData, planned: Mapping[str, list[tuple[int, int]]]) -> None:
+def _read(
+    connection: Connection, data: PeriodData, planned: Mapping[str, list[tuple[int, int]]], rules: Rulebook
+) -> None:
+    """Read traffic and probes together, minute by minute: both decide whether a method was available."""
+    by_minute = attrgetter("minute")
+    rows: tuple[Iterator[Observation | Probe], ...] = (
+        traffic_store.observations(connection, data.first_minute, data.end_minute),
+        repository.probes(connection, data.first_minute, data.end_minute),
+    )
     days = iter(data.days)
     day, _, day_end = next(days)
-    rows = repository.observations(connection, data.first_minute, data.end_minute)
-    for minute, rows_of_minute in groupby(rows, lambda row: row.minute):
+    for minute, rows_of_minute in groupby(merge(*rows, key=by_minute), by_minute):
         while minute >= day_end:
             day, _, day_end = next(days)
         offset = minute - data.first_minute
         totals: dict[str, Tally] = {}
-        for one in rows_of_minute:
-            if one.method not in data.methods:
+        found: dict[str, list[Probe]] = {}
+        for row in rows_of_minute:
+            if row.method not in data.methods:
+                continue
+            if isinstance(row, Probe):
+                found.setdefault(row.method, []).append(row)
                 continue
             # Availability does not depend on latencies: only the counts are added.
-            totals.setdefault(one.method, Tally()).counts.update(one.tally.counts)
-            if any(low <= offset < high for low, high in planned[one.method]):
-                one.tally.counts[Attribution.PLANNED] = one.tally.counts.pop(Attribution.PROVIDER, 0)
-            data.traffic.setdefault((one.method, one.consumer), {}).setdefault(day, Tally()).add(one.tally)
-        for name, tally in totals.items():
-            data.minutes[name][offset] = minute_states.state_from_traffic(tally)
+            totals.setdefault(row.method, Tally()).counts.update(row.tally.counts)
+            if any(low <= offset < high for low, high in planned[row.method]):
+                failed = (row.tally.counts.pop(side, 0) for side in (Attribution.PROVIDER, Attribution.UNKNOWN))
+                row.tally.counts[Attribution.PLANNED] = sum(failed)
+            data.traffic.setdefault((row.method, row.consumer), {}).setdefault(day, Tally()).add(row.tally)
+        for name in totals.keys() | found.keys():
+            _set_states(data, name, offset, totals.get(name), found.get(name, ()), rules)
 
 
-def _read_probes(connection: Connection, data: PeriodData) -> None:
-    rows = repository.probes(connection, data.first_minute, data.end_minute)
-    for (minute, name), met in groupby(rows, lambda row: (row.minute, row.method)):
-        if name not in data.methods:
-            continue
-        probes = list(met)
-        offset = minute - data.first_minute
-        state = minute_states.state_from_probes(probe.fault for probe in probes)
-        data.minutes[name][offset] = state
-        for probe in probes:
-            key = name, probe.consumer
-            if key not in data.consumer_minutes:
-                data.consumer_minutes[key] = bytearray(len(data.minutes[name]))
-            data.consumer_minutes[key][offset] = minute_states.consumer_state(probe.fault, state)
+def _set_states(
+    data: PeriodData, name: str, offset: int, tally: Tally | None, probes: Sequence[Probe], rules: Rulebook
+) -> None:
+    faults = [_resolved(data, name, offset, probe.fault) for probe in probes]
+    state = data.minutes[name][offset] = minute_states.method_state(tally, faults, rules.failing_share)
+    for probe, fault in zip(probes, faults, strict=True):
+        key = name, probe.consumer
+        if key not in data.consumer_minutes:
+            data.consumer_minutes[key] = bytearray(len(data.minutes[name]))
+        data.consumer_minutes[key][offset] = minute_states.consumer_state(fault, state)
+
+
+def _resolved(data: PeriodData, name: str, offset: int, fault: Attribution | None) -> Attribution | None:
+    """Return *fault*, or PROVIDER where it was not known and the service counted before and after, but not then.
+
+    Its process did not run, or was frozen, in that minute.
+    """
+    if fault is not Attribution.UNKNOWN:
+        return fault
+    counted = data.counted.get(name.partition("/")[0], set())
+    minute = data.first_minute + offset
+    stopped = counted and min(counted) < minute < max(counted) and minute not in counted
+    return Attribution.PROVIDER if stopped else fault
 
 
 def _day(data: PeriodData, minute: int) -> date:

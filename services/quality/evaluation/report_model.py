@@ -26,6 +26,7 @@ class Counts:
     consumer: int
     ungranted: int
     throttled: int
+    unknown: int
     planned: int
     p50: float | None
     p95: float | None
@@ -39,6 +40,7 @@ class Minutes:
     up: int
     provider: int
     exchange: int
+    unknown: int
     planned: int
     unmeasured: int
     availability: float | None

@@ -24,7 +24,7 @@ from estelam.receipts import checkpoint
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store, StoreError
 from estelam.telemetry import histogram
-from quality import ledger_states, repository
+from quality import ledger_states, repository, traffic_store
 from quality.attribution import Attribution, attribution_of
 from quality.periods import instant_of, minute_of
 from quality.records import Freshness, LedgerAlarm, Observation, ObservedHead, Tally, VerifiedLedger
@@ -97,6 +97,11 @@ def collect_ledger(settings: QualitySettings, service: str, clock: Clock, *, unt
                 fresh = read_freshness(ledger, service, now=now, required=settings.feeds.get(service))
                 repository.save_freshness(opened, [fresh] if fresh else [])
             entries, more = entries + found.entries, found.more
+        with quality.transaction() as opened:
+            if service not in ledger_states.standing(ledger_states.all_alarms(opened)):
+                size = ledger_states.verified_ledger(opened, service).tree.size
+                read_until = clock.micros() if until is None else until
+                traffic_store.save_position(opened, service, traffic_store.LEDGER, size, read_until)
     return entries
 
 
@@ -151,7 +156,7 @@ def collect_batch(
     counted = [entry for entry in earlier if _minute(entry) >= now - ANNULLABLE_MINUTES]
     current = [entry for index, entry in entries.items() if index not in annulled]
     own = repository.own_inquiries(quality, [entry.inquiry_id for entry in (*current, *counted)])
-    repository.add_observations(quality, _observations(current, own, counted))
+    traffic_store.add_observations(quality, _observations(current, own, counted))
     ledger_states.save_verified(quality, grown)
     repository.save_heads(quality, [ObservedHead(now, service, grown.tree.size, grown.tree.root)])
     return CollectedBatch(end.size - first, more=end.size - first >= BATCH_ENTRIES)

@@ -22,7 +22,8 @@ from estelam.core.pem import KeyFileError, read_certificates
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from quality import repository
-from quality.monitor import ledger_collector, metrics_scraper, prober
+from quality.monitor import call_collector, environment, ledger_collector, metrics_scraper, prober
+from quality.monitor.environment import ClockReading
 from quality.monitor.metrics_scraper import ScrapeError
 from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.monitor.prober import ProbeRun
@@ -78,6 +79,9 @@ class Monitor:
         self._buffer = WriteBuffer()
         self._round_began: int | None = None
         self._round_ended = asyncio.Event()
+        self._last_clock: ClockReading | None = None
+        self._clock_differences: dict[str, float] = {}
+        """By how many seconds the clock of each service was ahead of this one, when its counts were read last."""
 
     async def run(self) -> None:
         """Monitor until cancelled."""
@@ -90,29 +94,43 @@ class Monitor:
         now = self._clock.now()
         minute, self._round_began = minute_of(now), self._clock.micros()
         try:
+            if not await self._is_environment_sound():
+                return
             plans = prober.plan_probes(self._settings, self._latest_catalogue(), now.astimezone(TEHRAN).date())
             runs = [
                 prober.run_probes(plan, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
                 for plan in plans
             ]
+            results = await asyncio.gather(*runs, return_exceptions=True)
+            for crashed in (one for one in results if isinstance(one, Exception)):
+                log.error("probe.crashed", error=type(crashed).__name__)
             probes: list[Probe] = []
-            for run in await asyncio.gather(*runs, return_exceptions=True):
-                if isinstance(run, ProbeRun):
-                    self._buffer.add(run, minute)
-                    probes += run.probes
-                elif isinstance(run, Exception):
-                    log.error("probe.crashed", error=type(run).__name__)
+            measured = [one for one in results if isinstance(one, ProbeRun)]
+            for run in prober.attribute_to_path(measured, self._catalogue):
+                self._buffer.add(run, minute)
+                probes += run.probes
             self._metrics.record_probes(probes)
         finally:
             self._round_began = None
 
+    async def _is_environment_sound(self) -> bool:
+        """Test this host, and log what is wrong: whatever is probed then is not measured."""
+        before, self._last_clock = self._last_clock, ClockReading.of(self._clock)
+        found = await environment.find_problem(
+            self._settings, self._clock, before=before, differences=self._clock_differences.values()
+        )
+        if found:
+            log.error("monitor.environment_failed", problem=found)
+        return not found
+
     async def collect(self) -> None:
-        """Scrape metrics, flush the buffer and collect every ledger."""
+        """Scrape metrics, flush the buffer, and collect the counts of every service and every ledger."""
         # The ids of probe inquiries are stored only after their round: younger entries wait for the next collection.
         until = self._round_began or self._clock.micros()
         samples = await asyncio.to_thread(self._scrape_metrics, minute_of(self._clock.now()))
         self._buffer.samples += samples
         if await self.flush():
+            await asyncio.to_thread(self._collect_calls)
             await asyncio.to_thread(self._collect_ledgers, until)
 
     async def flush(self) -> bool:
@@ -159,6 +177,12 @@ class Monitor:
             except ScrapeError as error:
                 log.warning("metrics.scrape_failed", service=service, error=str(error))
         return samples
+
+    def _collect_calls(self) -> None:
+        self._clock_differences = {
+            service: (its_micros - self._clock.micros()) / 1e6
+            for service, its_micros in call_collector.collect_all(self._settings, self._catalogue).items()
+        }
 
     def _collect_ledgers(self, until: int) -> None:
         failed = 0

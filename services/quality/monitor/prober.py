@@ -1,8 +1,9 @@
 """Probes: calls to the services as each consumer makes them, with its certificate and its current grants."""
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import grpc
@@ -17,6 +18,8 @@ from estelam.core.clock import Clock
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.pem import KeyFileError
+from estelam.receipts.own_call import NONCE
+from estelam.telemetry.call_counts import PROBE_KEY
 from quality.attribution import TransportFailure, attribution_of
 from quality.monitor import probe_requests, tls_probe
 from quality.monitor.certificate_check import rejection_reason
@@ -29,6 +32,19 @@ log = structlog.get_logger()
 
 _TLS_PROBE_SECONDS = 3.0
 _ERROR_CHARACTERS = 300
+_BY_TLS = {
+    TlsProbeResult.UNREACHABLE: TransportFailure.UNREACHABLE,
+    TlsProbeResult.REFUSED: TransportFailure.CONNECTION_REFUSED,
+    TlsProbeResult.FROZEN: TransportFailure.SERVICE_FROZEN,
+    TlsProbeResult.UNTRUSTED: TransportFailure.SERVICE_UNPROVEN,
+    TlsProbeResult.EXPIRED: TransportFailure.SERVICE_CERTIFICATE_EXPIRED,
+    TlsProbeResult.CLIENT_REJECTED: TransportFailure.SERVICE_SILENT,
+    TlsProbeResult.ACCEPTED: TransportFailure.SERVICE_SILENT,
+}
+_CALLERS_MISTAKES = frozenset(
+    {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+)
+"""Statuses by which a proxy, or another service at the address, may refuse a request that is not for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,9 @@ async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clo
 
     Returns None if its certificate can't be used: then nothing is measured.
     """
+    if problem := rejection_reason(plan.identity, clock):  # no service could accept it: the monitor's own fault
+        log.error("probe.identity_rejected", consumer=plan.consumer, service=plan.service, reason=problem)
+        return None
     try:
         (channel,) = aio_connections(plan.address, plan.identity, 1)
     except (KeyFileError, OSError) as error:
@@ -107,7 +126,7 @@ async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clo
         calls = asyncio.create_task(_call_all(channel, plan, seconds))
         health = await _check_health(channel, plan.wire, seconds)
         results = await calls
-    failure = await _transport_failure(plan, health, clock) if any(one.reason is None for one in results) else ""
+    failure = await _transport_failure(plan, health) if any(one.reason is None for one in results) else ""
     probes = []
     for (method, _), one in zip(plan.requests, results, strict=True):
         reason = failure if one.reason is None else one.reason
@@ -118,19 +137,30 @@ async def run_probes(plan: ProbePlan, *, minute: int, seconds: float, clock: Clo
     return ProbeRun(tuple(probes), MetricsSample(minute, plan.service, health), inquiry_ids)
 
 
+def attribute_to_path(runs: Sequence[ProbeRun], catalogue: Catalogue) -> list[ProbeRun]:
+    """Return *runs*, with PATH_DOWN as the reason if every service of several providers was unreachable."""
+    providers = {service.provider for run in runs if (service := catalogue.service(run.sample.service))}
+    if len(providers) < 2 or any(one.reason != TransportFailure.UNREACHABLE for run in runs for one in run.probes):
+        return list(runs)
+    fault, reason = attribution_of(TransportFailure.PATH_DOWN), TransportFailure.PATH_DOWN
+    return [replace(run, probes=tuple(replace(one, fault=fault, reason=reason) for one in run.probes)) for run in runs]
+
+
 async def _call_all(channel: grpc.aio.Channel, plan: ProbePlan, seconds: float) -> list[_CallResult]:
     # Sequential: a method may require an earlier call of another one.
     return [await _call(channel, method, request, seconds) for method, request in plan.requests]
 
 
 async def _call(channel: grpc.aio.Channel, method: str, request: bytes, seconds: float) -> _CallResult:
+    metadata = ((PROBE_KEY, "1"), (NONCE, secrets.token_urlsafe(16)))
     rpc: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
-    call = rpc(request, timeout=seconds)
+    call = rpc(request, timeout=seconds, metadata=metadata)
     try:
         reply = await call
     except grpc.aio.AioRpcError as error:
         refusal = from_grpc(error)
-        reason = refusal.reason if refusal else None
+        unexplained = TransportFailure.STATUS_UNEXPLAINED if error.code() in _CALLERS_MISTAKES else None
+        reason = refusal.reason if refusal else unexplained
         return _CallResult(reason, _trailer_inquiry_id(error.trailing_metadata()), _text(error))
     # The receipts name every inquiry of the call; a trailer beside them could only name foreign inquiries.
     if receipts := probe_requests.inquiry_ids(method, reply):
@@ -158,18 +188,8 @@ async def _check_health(channel: grpc.aio.Channel, wire: str, seconds: float) ->
     return "SERVING" if response.status == HealthCheckResponse.SERVING else "NOT_SERVING"
 
 
-async def _transport_failure(plan: ProbePlan, health: str, clock: Clock) -> str:
+async def _transport_failure(plan: ProbePlan, health: str) -> str:
     """Why the service gave no reason. A party is blamed only if its own certificate shows it."""
     if health:
         return TransportFailure.SERVICE_SILENT
-    match await tls_probe.probe_tls(plan.address, plan.identity, _TLS_PROBE_SECONDS):
-        case TlsProbeResult.UNREACHABLE:
-            return TransportFailure.UNREACHABLE
-        case TlsProbeResult.UNTRUSTED:
-            return TransportFailure.SERVICE_UNPROVEN
-        case TlsProbeResult.EXPIRED:
-            return TransportFailure.SERVICE_CERTIFICATE_EXPIRED
-        case TlsProbeResult.CLIENT_REJECTED:
-            return rejection_reason(plan.identity, clock) or TransportFailure.SERVICE_SILENT
-        case TlsProbeResult.ACCEPTED:
-            return TransportFailure.SERVICE_SILENT
+    return _BY_TLS[await tls_probe.probe_tls(plan.address, plan.identity, _TLS_PROBE_SECONDS)]

@@ -14,7 +14,11 @@ class TlsProbeResult(StrEnum):
     """Result of the handshake."""
 
     UNREACHABLE = "unreachable"
-    """No connection, or no handshake on it."""
+    """No connection."""
+    REFUSED = "refused"
+    """The host refused the connection."""
+    FROZEN = "frozen"
+    """A connection, and no handshake on it."""
     UNTRUSTED = "untrusted"
     """The server's certificate is not from a trusted authority, or is for another name."""
     EXPIRED = "expired"
@@ -30,13 +34,28 @@ async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> T
     host, port = split(address)
     try:
         async with asyncio.timeout(seconds):
-            tls = identity.ssl_context()
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
+            reader, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return TlsProbeResult.REFUSED
+    except (OSError, TimeoutError, ValueError):
+        return TlsProbeResult.UNREACHABLE
+    try:
+        return await _shake_hands(reader, writer, identity.ssl_context(), host, seconds)
+    finally:
+        writer.transport.abort()
+
+
+async def _shake_hands(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext, host: str, seconds: float
+) -> TlsProbeResult:
+    try:
+        async with asyncio.timeout(seconds):
+            await writer.start_tls(tls, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         dated = error.verify_code in {_CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID}
         return TlsProbeResult.EXPIRED if dated else TlsProbeResult.UNTRUSTED
     except (OSError, TimeoutError, ValueError):
-        return TlsProbeResult.UNREACHABLE
+        return TlsProbeResult.FROZEN
     try:
         async with asyncio.timeout(seconds):
             # An HTTP/2 server sends the first frame, unless it has rejected the client certificate.
@@ -45,5 +64,3 @@ async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> T
         return TlsProbeResult.ACCEPTED
     except OSError:
         return TlsProbeResult.CLIENT_REJECTED
-    finally:
-        writer.transport.abort()

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from quality.evaluation.report_model import Counts, DayReport, Outage
 from quality.report.i18n import Localizer
 
-CAUSES = ("provider", "exchange", "consumer", "ungranted", "throttled", "planned")
+CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled", "planned")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             names=lambda methods: _names(report, methods, l10n),
             callers=lambda method: _callers(report, method, l10n),
             met=[v.met for result in report.slo_results for v in result.verdicts if v.met is not None],
-            unplanned=[one for one in report.outages if one.fault in {"provider", "exchange"}],
+            unplanned=[one for one in report.outages if one.fault in {"provider", "exchange", "unknown"}],
             by_service=_by_service(report),
             other="en" if l10n.persian else "fa",
         )

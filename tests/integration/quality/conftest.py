@@ -14,7 +14,7 @@ from estelam.catalogue import loader
 from estelam.core.clock import Clock, to_micros
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry import histogram
-from quality import repository, slo
+from quality import repository, slo, traffic_store
 from quality.attribution import Attribution
 from quality.evaluation.audience import Audience
 from quality.evaluation.build import AudienceView, build_report
@@ -67,7 +67,9 @@ class QualityStore:
 
     def observe(self, minutes: Iterable[int], method: str, consumer: str, what: Tally) -> None:
         """One observation in each of *minutes*."""
-        self.write(repository.insert_observations, *(Observation(minute, method, consumer, what) for minute in minutes))
+        self.write(
+            traffic_store.insert_observations, *(Observation(minute, method, consumer, what) for minute in minutes)
+        )
 
     def probe(self, minutes: Iterable[int], method: str, consumer: str, fault: Attribution | None = None) -> None:
         """One probe in each of *minutes*."""

@@ -19,7 +19,7 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.storage.migrate import migrate
 from estelam.storage.store import Store
-from quality import repository
+from quality import repository, traffic_store
 from quality.attribution import Attribution
 from quality.monitor.monitor import Monitor
 from quality.records import MetricsSample, Tally
@@ -119,7 +119,7 @@ def traffic(settings: QualitySettings) -> dict[tuple[str, str], Tally]:
     """Stored traffic by method and consumer."""
     found: dict[tuple[str, str], Tally] = {}
     with _opened(settings) as connection:
-        for one in repository.observations(connection, *ALWAYS):
+        for one in traffic_store.observations(connection, *ALWAYS):
             found.setdefault((one.method.partition("/")[2], one.consumer), Tally()).add(one.tally)
     return found
 

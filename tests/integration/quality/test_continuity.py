@@ -26,7 +26,7 @@ from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosigner
 from estelam.storage.grants import Role, grant
 from estelam.storage.store import AccessMode, Store
-from quality import ledger_states, repository
+from quality import ledger_states, traffic_store
 from quality.monitor import ledger_collector
 from quality.monitor.monitor import Monitor
 from quality.periods import Month, minute_of
@@ -116,7 +116,7 @@ class Monitored:
         """Collect the ledger; return how many inquiries were ever counted."""
         ledger_collector.collect_ledger(self.settings, NOTES, Clock())
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as connection:
-            return sum(one.tally.total for one in repository.observations(connection, *ALWAYS))
+            return sum(one.tally.total for one in traffic_store.observations(connection, *ALWAYS))
 
     def alarms(self) -> list[LedgerAlarm]:
         with contextlib.closing(Store(self.settings.store)) as store, store.transaction() as connection:

@@ -9,7 +9,7 @@ import pytest
 from estelam.receipts.tree import Frontier
 from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
-from quality import ledger_states, repository
+from quality import ledger_states, repository, traffic_store
 from quality.attribution import Attribution
 from quality.records import (
     AlarmKind,
@@ -19,6 +19,7 @@ from quality.records import (
     Observation,
     ObservedHead,
     Probe,
+    SentCalls,
     VerifiedLedger,
 )
 from quality.settings import QualitySettings
@@ -40,7 +41,10 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
 
     for _ in range(2):
         with contextlib.closing(Store(url, facts=AccessMode.WRITE)) as store, store.transaction() as opened:
-            repository.add_observations(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
+            traffic_store.add_observations(opened, [Observation(7, CHECK_NOTE, SETAD, tally(2, provider=1))])
+            traffic_store.add_sent_calls(opened, [SentCalls(8, CHECK_NOTE, SETAD, tally(1, unknown=1), 1)])
+            traffic_store.mark_counted(opened, [(8, CHECK_NOTE.partition("/")[0])])
+            traffic_store.save_position(opened, "s", "source", 5, 6)
             repository.save_probes(opened, [Probe(7, CHECK_NOTE, SETAD, Attribution.EXCHANGE)])
             repository.save_freshness(opened, [Freshness(7, "s", 60, None)])
             repository.save_heads(opened, [ObservedHead(7, "s", 9, bytes(32))])
@@ -64,7 +68,9 @@ def test_repository(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
         assert ("o", 8, None) == (first.operator, first.acknowledged_minute, second.acknowledged_minute)
         assert {"s": second} == ledger_states.standing([first, second])
         assert [second] == ledger_states.alarms_between(opened, 9, 10)
-        [one] = repository.observations(opened, 0, 10)
+        [one, sent] = traffic_store.observations(opened, 0, 10)
+        assert sent.tally.counts == Counter({None: 2, Attribution.UNKNOWN: 2})
+        assert (5, {"s": 6}) == (traffic_store.position(opened, "s", "source"), traffic_store.read_until(opened))
         assert one.tally.counts == Counter({None: 4, Attribution.PROVIDER: 2})
         assert [probe.fault for probe in repository.probes(opened, 0, 10)] == [Attribution.EXCHANGE]
         assert [fresh.age_minutes for fresh in repository.freshness(opened, 0, 10)] == [60]

@@ -2,7 +2,7 @@
 
 from estelam.compat.check import MIN_NOTICE
 from estelam.core.errors import Reason
-from quality import repository
+from quality import traffic_store
 from quality.attribution import Attribution, attribution_of
 from quality.evaluation.report_model import MethodReport
 from quality.periods import Month, instant_of
@@ -210,7 +210,7 @@ def test_agreement_days(quality_store: QualityStore) -> None:
 def test_observations_add_up(quality_store: QualityStore) -> None:
     """Observations of one minute, method and consumer are added."""
     for _ in range(2):
-        quality_store.write(repository.add_observations, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
+        quality_store.write(traffic_store.add_observations, Observation(at(5), CHECK_NOTE, SETAD, tally(2, consumer=1)))
 
     counts = method(quality_store).counts
     assert counts
@@ -218,9 +218,43 @@ def test_observations_add_up(quality_store: QualityStore) -> None:
 
 
 def test_attribution_of_reasons() -> None:
-    """Every reason of the error catalogue has an attribution, and an unknown one counts to the provider."""
+    """Every reason of the error catalogue has an attribution, and of any other nothing is known."""
     assert {attribution_of(reason) for reason in Reason} == set(Attribution) - {
         Attribution.EXCHANGE,
         Attribution.PLANNED,
+        Attribution.UNKNOWN,
     }
-    assert attribution_of("OF_A_LATER_RELEASE") is Attribution.PROVIDER
+    assert attribution_of("OF_A_LATER_RELEASE") is Attribution.UNKNOWN
+
+
+def test_failing_traffic_outweighs_a_probe(quality_store: QualityStore) -> None:
+    """A method that fails nine inquiries of ten is not available, though one probe a minute is answered."""
+    quality_store.probe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD)
+    quality_store.observe(range(at(5), at(5, 0, 30)), CHECK_NOTE, SETAD, tally(1, provider=9))
+    quality_store.observe(range(at(5, 0, 30), at(5, 1)), CHECK_NOTE, SETAD, tally(1, provider=1, consumer=40))
+
+    found = method(quality_store)
+    assert (30, 30) == (found.minutes.up, found.minutes.provider)
+    [outage] = quality_store.report().outages
+    assert ("provider", 30) == (outage.fault, outage.down)
+
+
+def test_failing_probe_beside_traffic(quality_store: QualityStore) -> None:
+    """A method that answers its consumers is available, though a probe fails; where nobody calls, the probe decides."""
+    quality_store.probe(range(at(5), at(5, 1)), CHECK_NOTE, SETAD, Attribution.UNKNOWN)
+    quality_store.observe(range(at(5), at(5, 0, 30)), CHECK_NOTE, SETAD, tally(2))
+
+    found = method(quality_store).minutes
+    assert (30, 30, 50.0) == (found.up, found.unknown, found.availability)
+
+
+def test_unknown_while_nothing_was_counted(quality_store: QualityStore) -> None:
+    """A failure that was not known is the provider's where the service counted before and after it, and not then."""
+    counted = [minute for minute in range(at(5), at(5, 1)) if minute not in range(at(5, 0, 20), at(5, 0, 30))]
+    wire = CHECK_NOTE.partition("/")[0]
+    quality_store.write(traffic_store.mark_counted, *((minute, wire) for minute in counted))
+    quality_store.probe(range(at(5), at(5, 0, 20)), CHECK_NOTE, SETAD)
+    quality_store.probe(range(at(5, 0, 20), at(5, 0, 40)), CHECK_NOTE, SETAD, Attribution.UNKNOWN)
+
+    found = method(quality_store).minutes
+    assert (20, 10, 10) == (found.up, found.provider, found.unknown)

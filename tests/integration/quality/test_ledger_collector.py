@@ -19,7 +19,7 @@ from estelam.ledger import search, verify
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.storage.store import AccessMode, Store
 from judiciary.methods import CHECK_BY_NATIONAL_ID
-from quality import repository
+from quality import repository, traffic_store
 from quality.attribution import Attribution
 from quality.monitor import ledger_collector
 from quality.periods import minute_of
@@ -65,7 +65,7 @@ def collect(quality_store: QualityStore, sandbox: Sandbox) -> int:
 def seen(quality_store: QualityStore) -> tuple[Tally, str]:
     whole, end = Tally(), minute_of(Clock().now()) + 1
     with closing(Store(quality_store.settings.store)) as kept, kept.transaction() as quality:
-        for one in repository.observations(quality, 0, end):
+        for one in traffic_store.observations(quality, 0, end):
             assert (one.method, one.consumer) == (NATIONAL_ID, CBI)
             whole.add(one.tally)
         head = repository.last_heads(quality, end)[SERVICE]

@@ -1,5 +1,6 @@
 """Attribution of failed probes of real services."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -14,9 +15,15 @@ import pytest
 from development import sandbox as suite
 from development.sandbox import GRANTS, MINISTRY, Sandbox
 from estelam.auth.dev_ca import DevCertificateAuthority
+from estelam.catalogue import loader
+from estelam.core.clock import Clock
 from quality.attribution import Attribution, TransportFailure, attribution_of
+from quality.monitor import environment, prober
+from quality.monitor.environment import ClockReading
+from quality.monitor.prober import ProbeRun
+from quality.records import MetricsSample, Probe
 from tests.conftest import judiciary_opening, promissory_opening
-from tests.integration.quality.conftest import AGENCY, CBI, SETAD
+from tests.integration.quality.conftest import AGENCY, CBI, CHECK_NOTE, SETAD
 from tests.integration.quality.monitored_services import (
     CASES,
     NOTES,
@@ -34,7 +41,8 @@ from tools.env.repository import ROOT
 pytestmark = pytest.mark.timeout(180)
 
 ANSWERED = (None, "")
-UNREACHABLE = (Attribution.EXCHANGE, "UNREACHABLE")
+REFUSED = (Attribution.PROVIDER, "CONNECTION_REFUSED")
+FROZEN = (Attribution.PROVIDER, "SERVICE_FROZEN")
 CHECKS = [("CheckNote", SETAD), ("GetNoteParties", SETAD), ("CheckNote", AGENCY)]
 LONG_AGO = datetime.now(UTC) - timedelta(days=30)
 
@@ -55,7 +63,7 @@ def test_documented_attribution() -> None:
     words = (ROOT / "docs" / "quality-rules.md").read_text("utf-8")
     found = dict(re.findall(r"^\|[^|]*\| `([A-Z_]+)` \| (\w+) \|$", words, re.MULTILINE))
 
-    assert set(TransportFailure) < set(found)
+    assert set(TransportFailure) <= set(found)
     assert {reason: attribution_of(reason) for reason in found} == found
 
 
@@ -74,32 +82,32 @@ def test_answered_probes(
 
 
 def test_unreachable_service(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
-    """An unreachable service counts to the exchange and does not affect probes of others."""
+    """A crashed service, whose host refuses connections, counts to its provider, and other probes go on."""
     settings = settings_of(shared, tmp_path, {NOTES: unused_address(), CASES: judiciary.address})
     monitor_rounds(settings)
 
     found = probe_results(settings)
-    assert [UNREACHABLE] * 3 == [found[check] for check in CHECKS]
+    assert [REFUSED] * 3 == [found[check] for check in CHECKS]
     assert ANSWERED == found["CheckByNationalId", CBI]
     assert "" == last_samples(settings)[NOTES].health
 
 
 @pytest.mark.slow
 def test_silent_socket(shared: Sandbox, judiciary: RunningService, tmp_path: Path) -> None:
-    """A server that accepts TCP and sends nothing is unreachable."""
+    """A server that accepts TCP and sends nothing is frozen, which counts to its provider."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         addresses = {NOTES: f"127.0.0.1:{silent.getsockname()[1]}", CASES: judiciary.address}
         settings = settings_of(shared, tmp_path, addresses, probe_seconds=3.0)
         monitor_rounds(settings)
 
     found = probe_results(settings)
-    assert [UNREACHABLE] * 3 == [found[check] for check in CHECKS]
+    assert [FROZEN] * 3 == [found[check] for check in CHECKS]
     assert ANSWERED == found["CheckByNationalId", CBI]
 
 
 @pytest.mark.parametrize("reason", ["CERTIFICATE_UNUSABLE", "CERTIFICATE_EXPIRED"])
 def test_rejected_client_certificate(shared: Sandbox, promissory: RunningService, tmp_path: Path, reason: str) -> None:
-    """A client certificate that the service rejects counts to its consumer."""
+    """A probe whose own certificate every service rejects measures nothing, and is nobody's failure."""
     certificate = (
         expired_certificate(shared, "setad-expired", SETAD)
         if reason == "CERTIFICATE_EXPIRED"
@@ -109,18 +117,43 @@ def test_rejected_client_certificate(shared: Sandbox, promissory: RunningService
     settings = settings_of(shared, tmp_path, {NOTES: promissory.address}, probe=probes)
     monitor_rounds(settings)
 
-    found = probe_results(settings)
-    assert [(Attribution.CONSUMER, reason)] * 2 == [found[check] for check in CHECKS[:2]]
-    assert ANSWERED == found["CheckNote", AGENCY]
+    assert {("CheckNote", AGENCY): ANSWERED} == probe_results(settings)
 
 
-def test_expired_certificate_and_unreachable_service(shared: Sandbox, tmp_path: Path) -> None:
-    """An unreachable service counts to the exchange, even if the client certificate has expired."""
-    certificate = expired_certificate(shared, "setad-late", SETAD)
-    settings = settings_of(shared, tmp_path, {NOTES: unused_address()}, probe=(probe_identity("setad", certificate),))
-    monitor_rounds(settings)
+def test_all_paths_down(shared: Sandbox, tmp_path: Path) -> None:
+    """Services of several providers that are unreachable together count to the exchange, one alone to nobody yet."""
+    settings = settings_of(shared, tmp_path, {})
+    catalogue = loader.read_catalogue(settings.catalogue)
+    fault, reason = attribution_of(TransportFailure.UNREACHABLE), TransportFailure.UNREACHABLE
 
-    assert dict.fromkeys(CHECKS[:2], UNREACHABLE) == probe_results(settings)
+    def unreachable(service: str) -> ProbeRun:
+        return ProbeRun((Probe(7, CHECK_NOTE, SETAD, fault, reason),), MetricsSample(7, service), ())
+
+    for services, expected in (((NOTES, CASES), Attribution.EXCHANGE), ((NOTES, NOTES), Attribution.UNKNOWN)):
+        runs = prober.attribute_to_path([unreachable(one) for one in services], catalogue)
+        assert [expected] * 2 == [one.fault for run in runs for one in run.probes]
+
+
+@pytest.mark.parametrize("fault", ["clock set", "clock of all services", "authorities", "names"])
+def test_own_environment(shared: Sandbox, promissory: RunningService, tmp_path: Path, fault: str) -> None:
+    """While the monitor's own clock, trust or resolver is wrong, it measures nothing and blames nobody."""
+    settings = settings_of(shared, tmp_path, {NOTES: promissory.address})
+    clock, torn = Clock(), tmp_path / "torn.crt"
+    torn.write_bytes(b"-----BEGIN CERTIFICATE-----")
+    before = ClockReading(clock.micros() - 3_600_000_000 * (fault == "clock set"), clock.monotonic())
+    differences = [90.0, 100.0] if fault == "clock of all services" else [90.0, -1.0]
+    changes: dict[str, dict[str, Any]] = {
+        "authorities": {"ca_certificates": torn},
+        "names": {"addresses": {NOTES: "no-such-host.invalid:1"}},
+    }
+
+    def problem(**changed: Any) -> str:
+        given = settings.model_copy(update=changed)
+        return asyncio.run(environment.find_problem(given, clock, before=before, differences=differences))
+
+    assert problem(**changes.get(fault, {}))
+    before, differences = ClockReading.of(clock), [90.0, -1.0]
+    assert "" == problem()
 
 
 def test_unreadable_client_certificate(shared: Sandbox, promissory: RunningService, tmp_path: Path) -> None:
@@ -147,14 +180,14 @@ def test_expired_server_certificate(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_untrusted_server_certificate(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An untrusted server certificate counts to the exchange, not to the service."""
+    """Of an untrusted server certificate it is not known whose fault it is."""
     certificate = untrusted_certificate(tmp_path, hosts=("localhost", "127.0.0.1"))
     own: dict[str, Any] = {"certificate": certificate, "private_key": certificate.with_suffix(".key")}
     with RunningService(promissory_opening(sandbox, shutdown_delay_seconds=0, **own)) as service:
         settings = settings_of(sandbox, tmp_path, {NOTES: service.address})
         monitor_rounds(settings)
 
-    assert dict.fromkeys(CHECKS, (Attribution.EXCHANGE, "SERVICE_UNPROVEN")) == probe_results(settings)
+    assert dict.fromkeys(CHECKS, (Attribution.UNKNOWN, "SERVICE_UNPROVEN")) == probe_results(settings)
 
 
 def test_healthy_service_without_answer(shared: Sandbox, silent_service: str, tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def generate(quality_store: QualityStore, audience: str = "working-group", *, fo
 def busy_store(quality_store: QualityStore) -> QualityStore:
     quality_store.probe(range(at(3), at(6)), CHECK_NOTE, SETAD)
     quality_store.probe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, Attribution.PROVIDER)
-    quality_store.observe(range(at(3), at(6)), CHECK_NOTE, SETAD, tally(5, consumer=1))
+    for first, end in ((at(3), at(4, 3)), (at(4, 9), at(6))):
+        quality_store.observe(range(first, end), CHECK_NOTE, SETAD, tally(5, consumer=1))
+    quality_store.observe(range(at(4, 3), at(4, 9)), CHECK_NOTE, SETAD, tally(0, provider=5, consumer=1))
     quality_store.observe(range(at(3), at(4)), NATIONAL_ID, CBI, tally(9))
     return quality_store
 
