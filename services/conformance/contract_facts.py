@@ -4,7 +4,9 @@ An implementation in any language reads that file; the checks of every reply use
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -194,6 +196,12 @@ def text() -> str:
 def trailer_forms(method: str) -> dict[str, str]:
     """Return the form of each trailer that a reply or refusal of *method* may have, by its key."""
     return {key.key: key.form.replace("METHOD", method) for key in METADATA if key.sent != "request"}
+
+
+@cache
+def rule_texts() -> Mapping[str, tuple[str, str]]:
+    """Return the texts of each rule that a BadRequest may name, in English and Persian."""
+    return {rule["rule"]: (rule["en"], rule["fa"]) for rule in _rules()}
 
 
 def _reason(reason: Reason, spec: ErrorSpec) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from conformance import contract_facts
 from conformance.client import CallResult
 from conformance.mismatch import CATALOGUE, METADATA, UNDISCLOSED, Mismatch
 from estelam.core import validation
 from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, MAX_PUSHBACK_SECONDS, ErrorSpec, Pushback, Reason
+from estelam.receipts.own_call import NONCE
 
 _KINDS: Mapping[str, type[Message]] = {
     kind.DESCRIPTOR.full_name: kind
@@ -153,12 +155,32 @@ def _check_fields(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRe
     if not ERROR_CATALOGUE[reason].has_fields:
         if found:
             yield Mismatch("no BadRequest", _named(found), CATALOGUE)
-    elif reason is Reason.FIELD_INVALID and expected.request is not None:
+        return
+    if reason is Reason.FIELD_INVALID and expected.request is not None:
         wanted = {(each.field, each.rule) for each in validation.violations(expected.request)}
-        if found != wanted:
-            yield Mismatch(f"BadRequest with {_named(wanted)}", _named(found), CATALOGUE)
-    elif not fields or (expected.field and fields != {expected.field}):
-        yield Mismatch(f"BadRequest with {expected.field or 'each broken field'}", _named(found), CATALOGUE)
+    else:
+        wanted = {(field, _metadata_rule(reason, field)) for field in ({expected.field} if expected.field else fields)}
+    if not found or found != wanted:
+        yield Mismatch(f"BadRequest with {_named(wanted)}", _named(found), CATALOGUE)
+    yield from _check_rule_texts(refused)
+
+
+def _metadata_rule(reason: Reason, key: str) -> str:
+    """Return the rule that a refusal because of the metadata *key* names."""
+    if reason is Reason.METADATA_REQUIRED:
+        return "metadata.required"
+    return "metadata.nonce" if key == NONCE else "metadata.form"
+
+
+def _check_rule_texts(refused: ReceivedRefusal) -> Iterator[Mismatch]:
+    for request in refused.details_of(error_details_pb2.BadRequest):
+        for each in request.field_violations:
+            local = each.localized_message
+            found = each.description, local.locale, local.message
+            en, fa = contract_facts.rule_texts().get(each.reason, ("", ""))
+            if found != (en, "fa", fa):
+                wanted = f"{each.field}: description {en!r}, and localized_message fa {fa!r}"
+                yield Mismatch(wanted, _seen(found), CATALOGUE)
 
 
 def _named(violations: Iterable[tuple[str, str]]) -> str:

@@ -12,8 +12,8 @@ from tests.conformance.mutants.mutant import REFERENCE
 from tests.conformance.mutants.run import run_kit
 from tests.conformance.mutants.serve import reset_steering, serve_reference
 
-SHARED = {"core.errors", "inquiry.v1", "judiciary.v1", "promissory.v1", "setad.v1"}
-"""The generated messages, and the table of reasons."""
+SHARED = {"core.errors", "core.rule_texts", "inquiry.v1", "judiciary.v1", "promissory.v1", "setad.v1"}
+"""The generated messages, and the tables of reasons and rules."""
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,13 @@ class _Child:
 def run_forked(
     works: Sequence[tuple[str, Work]], jobs: int, limit_seconds: float
 ) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield each named work's result as it ends; None if its process died or ran longer than *limit_seconds*.
+    """Yield each named work's result as it ends; None if it ran longer than *limit_seconds*.
 
     Each work is called with an empty folder of its own. This process must not have started gRPC, which does not survive
     a fork.
+
+    Raises:
+        RuntimeError: a work raised an error.
     """
     waiting, children = list(reversed(works)), list[_Child]()
     try:
@@ -65,22 +68,29 @@ def _start(name: str, work: Work, limit_seconds: float) -> _Child:
         os.setsid()
         os.close(reading)
         try:
-            os.write(writing, json.dumps(work(folder)).encode())
-        finally:
-            os._exit(0)
+            result = json.dumps(work(folder))
+        except BaseException as error:  # noqa: BLE001 - the parent raises it
+            result = json.dumps(repr(error))
+        os.write(writing, result.encode())
+        os._exit(0)
     os.close(writing)
     return _Child(name, pid, reading, folder, time.monotonic() + limit_seconds)
 
 
 def _end(child: _Child) -> dict[str, Any] | None:
-    """Kill the process with those that it started, and return its result."""
+    """Kill the process with those that it started, and return its result; None if it has none.
+
+    Raises:
+        RuntimeError: the work raised an error.
+    """
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     os.waitpid(child.pid, 0)
     os.close(child.pipe)
     shutil.rmtree(child.folder, ignore_errors=True)
-    try:
-        result: dict[str, Any] = json.loads(child.received)
-    except ValueError:
+    if not child.received:
         return None
+    result: dict[str, Any] | str = json.loads(child.received)
+    if isinstance(result, str):
+        raise RuntimeError(f"{child.name}: {result}")
     return result

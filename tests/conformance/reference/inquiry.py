@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from estelam.core.errors import Reason
+from estelam.core.rule_texts import RULE_TEXTS
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 
 from .identity import Caller
@@ -83,12 +84,11 @@ def parse_purposes(metadata: Iterable[tuple[str, str | bytes]], required_metadat
         if key not in PURPOSES:
             continue
         if key in found or not isinstance(value, str) or purpose_text(value) is None:
-            wanted = "must be given once, as 1 to 64 characters, percent-encoded"
-            raise Refused(Reason.METADATA_MALFORMED, [(key, "metadata.form", wanted)])
+            raise Refused(Reason.METADATA_MALFORMED, [_violation(key, "metadata.form")])
         found[key] = value
     for key in required_metadata:
         if key not in found:
-            raise Refused(Reason.METADATA_REQUIRED, [(key, "metadata.required", "is required by the grant")])
+            raise Refused(Reason.METADATA_REQUIRED, [_violation(key, "metadata.required")])
     return found
 
 
@@ -96,9 +96,12 @@ def parse_nonce(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """Parse and validate the caller's nonce; it is empty if none was sent."""
     values = [str(value) for key, value in metadata if key == "x-nonce"]
     if len(values) > 1 or not all(map(_NONCE.fullmatch, values)):
-        wanted = "must be given once, as 22 to 64 random characters of 0-9 A-Z a-z _ -"
-        raise Refused(Reason.METADATA_MALFORMED, [("x-nonce", "metadata.nonce", wanted)])
+        raise Refused(Reason.METADATA_MALFORMED, [_violation("x-nonce", "metadata.nonce")])
     return "".join(values)
+
+
+def _violation(key: str, rule: str) -> tuple[str, str, str]:
+    return key, rule, RULE_TEXTS[rule].en
 
 
 def parse_request(kind: type[Message], body: bytes | None) -> Message:

@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
 from estelam.core.errors import ERROR_CATALOGUE, Reason
+from estelam.core.rule_texts import RULE_TEXTS
 
 TRANSIENT = {Reason.STORE_UNAVAILABLE, Reason.SERVICE_FAILED}
 THROTTLED = {Reason.OVERLOADED, Reason.QUOTA_EXHAUSTED}
@@ -42,7 +43,12 @@ def _details(refused: Refused) -> list[Message]:
     ]
     if refused.fields:
         violations = [
-            details.BadRequest.FieldViolation(field=name, reason=rule, description=text)
+            details.BadRequest.FieldViolation(
+                field=name,
+                reason=rule,
+                description=text,
+                localized_message=details.LocalizedMessage(locale="fa", message=RULE_TEXTS[rule].fa),
+            )
             for name, rule, text in refused.fields
         ]
         packed.append(details.BadRequest(field_violations=violations))
