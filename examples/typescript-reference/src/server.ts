@@ -1,11 +1,11 @@
 /** The steps of every call: authenticate, authorize, validate, rate-limit, look up, reply. */
 
 import { randomBytes } from "node:crypto";
-import { Metadata, Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
+import { Metadata, Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { Access, authenticate, type Bucket } from "./access.js";
 import type { Contract } from "./contract.js";
 import type { Fixtures } from "./fixtures.js";
-import { check, type Health } from "./health.js";
+import { HealthService, type Health } from "./health.js";
 import { Refused, statusOf } from "./refusal.js";
 import type { Ledger } from "./ledger.js";
 import { checkMetadata, parse } from "./rules.js";
@@ -42,6 +42,7 @@ interface State {
 }
 
 type Call = ServerUnaryCall<Buffer, Buffer>;
+type Stream = ServerWritableStream<Buffer, Buffer>;
 
 export class Instance {
   private readonly server = new Server({
@@ -56,15 +57,17 @@ export class Instance {
     for (const [name, method] of methods) {
       this.add(name, (call, done) => void this.handle(name, method, call, done));
     }
-    this.add("grpc.health.v1.Health/Check", check(methods.map(([name]) => name.split("/")[0]!), service.isServing));
+    const health = new HealthService(methods.map(([name]) => name.split("/")[0]!), service.isServing);
+    this.add("grpc.health.v1.Health/Check", (call, done) => void health.check(call, done));
+    this.add("grpc.health.v1.Health/Watch", (call: Stream) => void health.watch(call), true);
   }
 
-  private add(name: string, handle: (call: Call, done: sendUnaryData<Buffer>) => void): void {
+  private add(name: string, handle: ((call: Call, done: sendUnaryData<Buffer>) => void) | ((call: Stream) => void), responseStream = false): void {
     const identity = (bytes: Buffer): Buffer => bytes;
     const definition = {
       path: `/${name}`,
       requestStream: false,
-      responseStream: false,
+      responseStream,
       requestSerialize: identity,
       requestDeserialize: identity, // the bytes, so that what is no message is refused with its reason
       responseSerialize: identity,
