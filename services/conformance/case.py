@@ -71,7 +71,7 @@ class Message(_Model):
 
 
 class WireFault(StrEnum):
-    """A fault in a call below gRPC: in its framing, its headers or its connection."""
+    """A call that a library would not make so: a fault in its framing, headers or connection, or no deadline."""
 
     TRUNCATED_FRAME = "truncated-frame"
     LENGTH_TOO_SMALL = "length-too-small"
@@ -81,6 +81,7 @@ class WireFault(StrEnum):
     METHOD_GET = "method-get"
     WRONG_CONTENT_TYPE = "wrong-content-type"
     NO_TE = "no-te"
+    NO_TIMEOUT = "no-timeout"
     GIANT_HEADER = "giant-header"
     RESET_MIDWAY = "reset-midway"
     OVERSIZED_FRAME = "oversized-frame"

@@ -267,7 +267,8 @@ class _Connection:
             "content-type": "application/json" if fault is WireFault.WRONG_CONTENT_TYPE else "application/grpc",
             "grpc-timeout": f"{int(self._call.timeout * 1000)}m",
         }
-        headers = [(key, value) for key, value in plain.items() if not (key == "te" and fault is WireFault.NO_TE)]
+        left_out: Mapping[WireFault | None, str] = {WireFault.NO_TE: "te", WireFault.NO_TIMEOUT: "grpc-timeout"}
+        headers = [(key, value) for key, value in plain.items() if key != left_out.get(fault)]
         giant = [("x-giant", "g" * _GIANT_HEADER_BYTES)] if fault is WireFault.GIANT_HEADER else []
         return [*headers, *self._call.metadata, *giant]
 

@@ -280,11 +280,12 @@ def test_refusal_instead_of_answer(target: Target) -> None:
 
 
 def test_wrong_field_or_reason(target: Target) -> None:
-    """A refusal with another field or reason is a failure."""
+    """A refusal with another field, reason or text of a rule is a failure."""
     about = refused_call(status=["INVALID_ARGUMENT"], reason=["FIELD_INVALID"], field="serial")
     other = Refusal(
-        Reason.FIELD_INVALID, [*INVALID.violations, Violation("amount_rials", "int64.gt", "must be positive")]
+        Reason.FIELD_INVALID, [*INVALID.violations, Violation("amount_rials", "int64.gt", "must be greater than 0")]
     )
+    worded = Refusal(Reason.FIELD_INVALID, [Violation("serial", "string.note_serial", "is wrong")])
     because = sent_call(status=["INVALID_ARGUMENT"], reason=["REQUEST_MALFORMED"])
 
     assert failures(target, about, refusal_result(other)) == [
@@ -293,6 +294,9 @@ def test_wrong_field_or_reason(target: Target) -> None:
     assert failures(target, because, refusal_result(INVALID)) == [
         ("REQUEST_MALFORMED", "INVALID_ARGUMENT FIELD_INVALID (serial)")
     ]
+    [(expected, actual)] = failures(target, about, refusal_result(worded))
+    assert "serial: description 'must be 16 ASCII digits'" in expected
+    assert "'is wrong'" in actual
 
 
 def with_details(result: CallResult, change: Callable[[status_pb2.Status], object]) -> CallResult:

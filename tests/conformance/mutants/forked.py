@@ -70,7 +70,7 @@ def _start(name: str, work: Work, limit_seconds: float) -> _Child:
         try:
             result = json.dumps(work(folder))
         except BaseException as error:  # noqa: BLE001 - the parent raises it
-            result = json.dumps(repr(error))
+            result = json.dumps({"error": repr(error)})
         os.write(writing, result.encode())
         os._exit(0)
     os.close(writing)
@@ -90,7 +90,7 @@ def _end(child: _Child) -> dict[str, Any] | None:
     shutil.rmtree(child.folder, ignore_errors=True)
     if not child.received:
         return None
-    result: dict[str, Any] | str = json.loads(child.received)
-    if isinstance(result, str):
-        raise RuntimeError(f"{child.name}: {result}")
+    result: dict[str, Any] = json.loads(child.received)
+    if "error" in result:
+        raise RuntimeError(f"{child.name}: {result['error']}")
     return result

@@ -30,7 +30,10 @@ def CACHED(function, key, results={}):
             return results[place]
     return functools.wraps(function)(cached)
 """
-_KEYS = ("lambda _values, _named: ()", "lambda values, named: repr((values, named))")
+_KEYS = (
+    "lambda _values, _named: ()",
+    "lambda values, named: repr(([getattr(value, 'request', value) for value in values], named))",
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def of_module(path: Path) -> tuple[GeneratedMutant, ...]:
                 found.append(GeneratedMutant(name, kind, path, function, replaced.lineno, old, new, faulty))
         for number, key in enumerate(_KEYS if _is_cacheable(node) else (), start=1):
             faulty = _cached(text, tree, node, key)
-            what = f"def {node.name}", f"def {node.name}, cached {'for equal arguments' if number == 2 else 'for ever'}"
+            what = f"def {node.name}", f"def {node.name}, cached {'for equal requests' if number == 2 else 'for ever'}"
             name = f"{path.stem}.{function}.cache.{number}"
             found.append(GeneratedMutant(name, "cache", path, function, node.lineno, *what, faulty))
     return tuple(found)

@@ -75,6 +75,7 @@ def _type(node: ast.AST) -> Replacements:
     if compared := _compared(node):
         left, sign, right = compared
         yield f"str({left}).lstrip('0') {sign} str({right}).lstrip('0')"
+    if compared and "amount" in compared[0]:
         number = "(lambda value: float(value) if isinstance(value, int) else value)"
         yield f"{number}({left}) {sign} {number}({right})"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"int", "str", "round"}:
@@ -87,7 +88,8 @@ def _arguments(node: ast.AST) -> Replacements:
         for place in range(len(node.args) - 1):
             args = [*node.args]
             args[place], args[place + 1] = args[place + 1], args[place]
-            yield ast.unparse(ast.Call(node.func, args, node.keywords))
+            if ast.unparse(args[place]) != ast.unparse(args[place + 1]):
+                yield ast.unparse(ast.Call(node.func, args, node.keywords))
         named = [keyword for keyword in node.keywords if keyword.arg is not None]
         for first, second in pairwise(named):
             swap = {first.arg: second.value, second.arg: first.value}
@@ -159,11 +161,11 @@ KINDS: Mapping[str, Callable[[ast.AST], Replacements]] = {
 
 
 def _compared(node: ast.AST) -> tuple[str, str, str] | None:
-    """Return the sides and the operator of an (in)equality of two values that are not written out."""
+    """Return the sides and the operator of an (in)equality of two values that have names."""
     if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq) or len(node.ops) > 1:
         return None
     sides = node.left, node.comparators[0]
-    if any(isinstance(side, ast.Constant | ast.Tuple) or ast.unparse(side).startswith("len(") for side in sides):
+    if not all(isinstance(side, ast.Name | ast.Attribute) for side in sides):
         return None
     return _text(sides[0]), "==" if isinstance(node.ops[0], ast.Eq) else "!=", _text(sides[1])
 
