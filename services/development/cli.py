@@ -8,14 +8,23 @@ import typer
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
 
-PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443, "dashboard": 8081}
-"""The default ports: gRPC of the three services, the adapter's page and JSON API, the quality process's dashboard."""
+PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443} | {
+    "promissory_api": 8444,
+    "judiciary_api": 8445,
+    "dashboard": 8081,
+}
+"""The default ports: gRPC of the three services, the adapter's page, the JSON APIs, the quality process's dashboard."""
+
+
+def option(name: str) -> str:
+    """Return the option that sets the port *name*."""
+    return f"--{name.replace('_', '-')}-port"
 
 
 def _port(name: str) -> Any:
     help_text = f"Default: {PORTS[name]}."
     variable = f"PORT_{name.upper()}"
-    return typer.Option(f"--{name}-port", envvar=variable, min=1, max=65535, metavar="PORT", help=help_text)
+    return typer.Option(option(name), envvar=variable, min=1, max=65535, metavar="PORT", help=help_text)
 
 
 @implemented_in("development.run")
@@ -31,11 +40,13 @@ def dev(
     setad: Annotated[int | None, _port("setad")] = None,
     page: Annotated[int | None, _port("page")] = None,
     api: Annotated[int | None, _port("api")] = None,
+    promissory_api: Annotated[int | None, _port("promissory_api")] = None,
+    judiciary_api: Annotated[int | None, _port("judiciary_api")] = None,
     dashboard: Annotated[int | None, _port("dashboard")] = None,
 ) -> None:
     """Start all services on this machine with sample data and monitor them, until Ctrl-C.
 
-    They are promissory, judiciary, Setad's adapter with its page and JSON API, and the quality process. What is missing
-    in the folder is made: certificates, settings, stores, the samples. A settings file that was edited is kept, and the
-    ports are those in it; otherwise the file is written again, with the ports of the options and variables.
+    They are promissory, judiciary and Setad's adapter with its page, each with a JSON API, and the quality process.
+    What is missing in the folder is made: certificates, settings, stores, the samples. A settings file that was edited
+    is kept, and the ports are those in it; otherwise it is written again, with the ports of the options and variables.
     """

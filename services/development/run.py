@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from development import sandbox as suite
-from development.cli import PORTS
+from development.cli import PORTS, option
 from development.files import CATALOGUE, DOCS
 from development.process_limits import ProcessError
 from development.processes import QUALITY, SERVICES, ServiceProcess, free_ports
@@ -60,11 +60,13 @@ def dev(
     setad: int | None,
     page: int | None,
     api: int | None,
+    promissory_api: int | None,
+    judiciary_api: int | None,
     dashboard: int | None,
 ) -> None:
     """Start all services on loopback with the sample data in *folder* and monitor them until Ctrl-C."""
     chosen = {"promissory": promissory, "judiciary": judiciary, "setad": setad, "page": page, "api": api}
-    chosen |= {"dashboard": dashboard}
+    chosen |= {"promissory_api": promissory_api, "judiciary_api": judiciary_api, "dashboard": dashboard}
     sandbox = Sandbox(folder.resolve())
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -140,10 +142,14 @@ def _digest(config: Path) -> str:
 def _configured(sandbox: Sandbox, given: Mapping[str, str]) -> Listens:
     """The listeners that the settings file and the variables set; one that is off is left out."""
     environ = {**given, **sandbox.environ}
+    promissory = settings.load_settings(PromissorySettings, environ=environ)
+    judiciary = settings.load_settings(JudiciarySettings, environ=environ)
     setad = settings.load_settings(SetadSettings, environ=environ)
     texts = {
-        "promissory": settings.load_settings(PromissorySettings, environ=environ).listen,
-        "judiciary": settings.load_settings(JudiciarySettings, environ=environ).listen,
+        "promissory": promissory.listen,
+        "promissory_api": promissory.api_listen,
+        "judiciary": judiciary.listen,
+        "judiciary_api": judiciary.api_listen,
         "setad": setad.listen,
         "page": setad.page_listen,
         "api": setad.api_listen,
@@ -170,7 +176,7 @@ def _check_ports(listens: Listens, edited: Path | None) -> None:
     names: dict[int, str] = {}
     for name, (host, port) in listens.items():
         other = port + 1000 if port < 64_000 else port - 1000
-        change = f"change it in {_short(edited)}" if edited else f"choose another with --{name}-port {other}"
+        change = f"change it in {_short(edited)}" if edited else f"choose another with {option(name)} {other}"
         if port and names.setdefault(port, name) != name:
             _fail(f"{name} and {names[port]} can't share port {port}: {change}")
         try:
@@ -224,8 +230,10 @@ def _print_addresses(services: Sequence[ServiceProcess], listens: Listens, confi
     out.print()
     if "page" in listens:
         out.print(f"The officer's page:  [bold]http://localhost:{listens['page'][1]}/[/]")
-    if "api" in listens:
-        out.print(f"JSON API over mTLS:  https://localhost:{listens['api'][1]}/v1/notes:verify")
+    paths = {"promissory_api": "notes:check", "judiciary_api": "cases:checkByNationalId", "api": "notes:verify"}
+    for title, (name, path) in zip(["JSON over mTLS:", "", ""], paths.items(), strict=True):
+        if name in listens:
+            out.print(f"{title:20} https://localhost:{listens[name][1]}/v1/{path}")
     if "dashboard" in listens:
         out.print(
             f"The dashboard:       [bold]http://localhost:{listens['dashboard'][1]}/[/]    (probes within a minute)"

@@ -48,8 +48,8 @@ CHECK_BY_NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNat
 CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
 VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
 
-# What the Setad adapter serves in addition to gRPC.
-FRONTENDS = ("page", "api")
+APIS = {"promissory": "promissory_api", "judiciary": "judiciary_api", "setad": "api"}
+"""The name of the port of each service's JSON API."""
 
 # (certificate name, method, clause that grants it)
 GRANTS = (
@@ -121,8 +121,8 @@ def create_sandbox(
 
     Args:
         folder: the sandbox's folder.
-        ports: for "promissory", "judiciary" and "setad", else a free port; for "page" and "api" of the adapter and
-            "dashboard" of the quality process, which are served only if given; for "promissory-metrics" and so on.
+        ports: for "promissory", "judiciary" and "setad", else a free port; for "page" of the adapter, the JSON APIs
+            and "dashboard" of the quality process, which are served only if given; for "promissory-metrics" and so on.
         stores: URLs of the stores of "promissory" and "judiciary", else SQLite in the folder.
         rate: tokens per second of every grant.
         burst: bucket size of every grant.
@@ -278,7 +278,7 @@ def _write_settings(
             access = "{access.name if access.parent == sandbox.folder else access}"
             outages = "outages.toml"
             metrics_listen = "127.0.0.1:{ports.get(f"{name}-metrics", 0)}"
-            """)
+            """) + (f'api_listen = "127.0.0.1:{ports[api]}"\n' if (api := APIS[name]) in ports else "")
 
     def storing(name: str) -> str:
         return serving(name) + textwrap.dedent(f"""\
@@ -294,9 +294,7 @@ def _write_settings(
         client_certificate = "pki/setad.crt"
         client_key = "pki/setad.key"
         """)
-    adapter += "".join(
-        f'{frontend}_listen = "127.0.0.1:{ports[frontend]}"\n' for frontend in FRONTENDS if frontend in ports
-    )
+    adapter += f'page_listen = "127.0.0.1:{ports["page"]}"\n' if "page" in ports else ""
     addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in sample_monitoring.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'
     ledgers = {name: stores.get(name, f"sqlite:///{name}") for name in sample_monitoring.STORING}

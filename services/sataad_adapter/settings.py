@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from estelam.core.settings import HostPort, Loopback, OptionalHostPort, ServingSettings, Target
+from estelam.core.settings import HostPort, Loopback, ServingSettings, Target
 
 
 class SetadSettings(ServingSettings):
@@ -26,8 +26,6 @@ class SetadSettings(ServingSettings):
     """Setad's client certificate (PEM), with which the adapter calls the ministry."""
     client_key: Path
     """The key of the client certificate (PEM)."""
-    api_listen: OptionalHostPort = ""
-    """host:port of the REST API: JSON over HTTP with mutual TLS; empty to serve none."""
     page_listen: Loopback = ""
     """host:port of the officer's page: plain HTTP on loopback, behind the agency's login proxy; empty to serve none."""
     page_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from development.cli import PORTS
+from development.cli import PORTS, option
 from development.processes import COMMAND, free_ports
 
 CONFIG = Path(".estelam") / "estelam.toml"
@@ -81,5 +81,5 @@ def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
 
     assert status == 1
     assert f"port {ports[name]} of {name} is in use" in output
-    assert f"--{name}-port " in output
+    assert f"{option(name)} " in output
     assert not (tmp_path / CONFIG).exists()

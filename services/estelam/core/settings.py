@@ -101,6 +101,8 @@ class ServingSettings(SettingsSection):
     traced call; needs `estelam[otel]`. Without it, nothing is traced."""
     traces_ratio: float = Field(default=0.01, ge=0, le=1)
     """The share of calls to trace of callers who send no `traceparent`; others decide themselves."""
+    api_listen: OptionalHostPort = ""
+    """host:port of the JSON API: JSON over HTTP with mutual TLS; empty to serve none."""
     certificate: Path
     """The server's certificate chain (PEM). Changed files are used for handshakes once none has changed for
     a second."""

@@ -28,8 +28,10 @@ def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -
         "index.html": render_page(model, registries),
         "dictionary.csv": to_csv(rows(model, registries)),
         "schema.json": _json(json_schema.document(model)),
-        "openapi.json": _json(openapi.document(model)),
     }
+    for package, methods in groupby(model.methods, lambda method: method.package):
+        paths = {method.http_path for method in methods}
+        contents[f"openapi-{package.split('.')[1]}.json"] = _json(openapi.document(model, paths))
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
         write_atomic(folder / name, text)

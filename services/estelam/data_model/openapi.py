@@ -1,6 +1,6 @@
 """Export an OpenAPI description of the methods with an HTTP mapping; errors are problem details (RFC 9457)."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from google.rpc import code_pb2
@@ -25,9 +25,9 @@ HTTP_STATUS = {
 """HTTP status of each gRPC status in the error catalogue, as documented in google.rpc.Code."""
 
 
-def document(model: Model) -> dict[str, Any]:
-    """Return the OpenAPI document of the methods of *model* that have an HTTP mapping."""
-    methods = [method for method in model.methods if method.http_path]
+def document(model: Model, paths: Container[str]) -> dict[str, Any]:
+    """Return the OpenAPI document of the methods of *model* whose HTTP path is one of *paths*: those of one service."""
+    methods = [method for method in model.methods if method.http_path in paths]
     schemas = json_schema.definitions(model, _REF_PREFIX)
     wanted = {name for method in methods for name in (method.request, method.response)}
     used = set().union(*(_reachable(name, schemas) for name in wanted)) if wanted else set()

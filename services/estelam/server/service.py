@@ -30,6 +30,7 @@ from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
+from estelam.rest.serving import run_json_api
 from estelam.server.call_counting import count_calls
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
@@ -146,31 +147,48 @@ def run_recording_service(
             batcher.run_exclusive(partial(_in_transaction, store, work), CLOSE_SECONDS)
 
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
-        ending = threading.Event()
-        for witness in map(WitnessClient.of, settings.witnesses):
-            submit = partial(
-                submit_checkpoints,
-                witness,
-                settings.store,
-                write,
-                first=last_note,
-                interval_seconds=settings.witness_interval_seconds,
-                count_failure=metrics.record_witness_failure,
+        _start_witnesses(running, settings, write, last_note, metrics)
+        calls = running.enter_context(count_calls(settings, metrics, clock))
+        server = running.enter_context(
+            run_server(
+                settings,
+                handlers,
+                authenticator=authenticator,
+                metrics=metrics,
+                pacer=pacer,
+                ping=partial(batcher.run_exclusive, recorder.ping, PING_SECONDS),
+                outages=outages,
+                calls=calls,
+                batcher=batcher,
             )
-            running.enter_context(_thread(f"witness {witness.key.name}", submit, ending))
-        running.callback(ending.set)  # all witnesses get the last checkpoint at the same time
-        server = run_server(
-            settings,
-            handlers,
-            authenticator=authenticator,
-            metrics=metrics,
-            pacer=pacer,
-            ping=partial(batcher.run_exclusive, recorder.ping, PING_SECONDS),
-            outages=outages,
-            calls=running.enter_context(count_calls(settings, metrics, clock)),
-            batcher=batcher,
         )
-        yield RecordingService(running.enter_context(server).port, store)
+        running.enter_context(
+            run_json_api(settings, lookups, inquiries, authenticator=authenticator, pacer=pacer, calls=calls)
+        )
+        yield RecordingService(server.port, store)
+
+
+def _start_witnesses(
+    running: contextlib.ExitStack,
+    settings: StoreSettings,
+    write: Callable[[Callable[[Connection], None]], None],
+    last_note: str | None,
+    metrics: Metrics,
+) -> None:
+    """Start a thread for each witness, which submits checkpoints to it; all get the last one at the same time."""
+    ending = threading.Event()
+    for witness in map(WitnessClient.of, settings.witnesses):
+        submit = partial(
+            submit_checkpoints,
+            witness,
+            settings.store,
+            write,
+            first=last_note,
+            interval_seconds=settings.witness_interval_seconds,
+            count_failure=metrics.record_witness_failure,
+        )
+        running.enter_context(_thread(f"witness {witness.key.name}", submit, ending))
+    running.callback(ending.set)
 
 
 def _start_batcher(

@@ -23,12 +23,13 @@ from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
 from estelam.receipts.problems import InvalidReceipt, Verdict
+from estelam.rest import problem_details
+from estelam.rest.request_context import CallRefused, CallReply, CountedHandler, call_handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.middleware import ErrorBoundary
 from estelam.web.rendering import Language, SiteRenderer
-from sataad_adapter.web import csrf, form, problem_details, receipts
-from sataad_adapter.web.request_context import CallRefused, CallReply, CountedHandler, call_handler
+from sataad_adapter.web import csrf, form, receipts
 
 MAX_FORM_BYTES = 262_144
 

@@ -15,9 +15,9 @@ from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.core.keys import verifying_keys
 from estelam.data_model import openapi
 from estelam.receipts import receipt
+from estelam.rest import problem_details
 from estelam.setad.v1 import note_verification_pb2 as pb
 from sataad_adapter.verification import ministry_replies
-from sataad_adapter.web import problem_details
 from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, Adapter, https_client, https_client_named, running_adapter
 from tests.support.certificates import key_sha256

@@ -20,6 +20,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from tools.commands.generate_protos import ROOT
 
+OPENAPI = tuple(f"openapi-{area}.json" for area in ("promissory", "judiciary", "setad"))
 REQUEST = setad.VerifyNoteRequest(
     serial="1405662607550143",
     obligor_id="9997382919",
@@ -39,7 +40,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["data-model", "export", str(folder), "--catalogue", str(ROOT / "catalogue"), "--json"]
     result = CliRunner().invoke(application(), command)
     assert result.exit_code == 0, result.output
-    assert set(json.loads(result.output)) == {"index.html", "dictionary.csv", "schema.json", "openapi.json"}
+    assert set(json.loads(result.output)) == {"index.html", "dictionary.csv", "schema.json", *OPENAPI}
     return folder
 
 
@@ -98,8 +99,10 @@ def test_invalid_messages_do_not_match(exported: Path, change: dict[str, str]) -
 
 
 def test_openapi(exported: Path) -> None:
-    """The OpenAPI document is valid and describes the one HTTP method with every refusal reason."""
-    document = read_json(exported / "openapi.json")
+    """The OpenAPI document of each service is valid and describes its methods with every refusal reason."""
+    paths = {path for name in OPENAPI for path in read_json(exported / name)["paths"]}
+    assert paths == {method.http_path for method in load().methods}
+    document = read_json(exported / "openapi-setad.json")
     post = document["paths"]["/v1/notes:verify"]["post"]
 
     assert list(document["paths"]) == ["/v1/notes:verify"]

@@ -1,4 +1,4 @@
-"""Listener of the REST API: HTTP over mTLS, which gives each request the client's certificate."""
+"""Listener of the JSON API: HTTP over mTLS, which gives each request the client's certificate."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ from starlette.types import ASGIApp
 from estelam.core.exceptions import ServerError, describe_error, problem
 from estelam.core.pem import KeyFileError
 from estelam.core.reload import CREDENTIALS_STILL_SECONDS, FileReloader
+from estelam.core.settings import ServingSettings
 from estelam.core.tls import server_context
 from estelam.web.listener import DeadlineProtocol, Listener, ListenerLimits, run_listener
-from sataad_adapter.settings import SetadSettings
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ RELOAD_CHECK_SECONDS = 1.0
 
 @contextlib.asynccontextmanager
 async def mtls_listener(
-    settings: SetadSettings, app: ASGIApp, limits: ListenerLimits, owner: Callable[[bytes], Hashable]
+    settings: ServingSettings, app: ASGIApp, limits: ListenerLimits, owner: Callable[[bytes], Hashable]
 ) -> AsyncIterator[Listener]:
     """Serve *app* over mTLS on the settings' `api_listen`, with the gRPC server's certificate.
 
@@ -73,7 +73,7 @@ def _pem(der: bytes) -> bytes:
 class _ReloadingTls:
     """TLS context of the server's certificate and the trusted CAs; changed files apply from the next handshake."""
 
-    def __init__(self, settings: SetadSettings) -> None:
+    def __init__(self, settings: ServingSettings) -> None:
         self._files = (settings.certificate, settings.private_key, settings.ca_certificates)
         try:
             self._reloader = FileReloader(

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from estelam.core.errors import Refusal
 from estelam.data_model import openapi
-from sataad_adapter.web.request_context import Pairs
+from estelam.rest.request_context import Pairs
 
 MEDIA_TYPE = "application/problem+json"
 
