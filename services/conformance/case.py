@@ -56,8 +56,12 @@ class Stage(StrEnum):
     """00:30 in Iran: a new day there, and not yet in UTC."""
     NEARLY_STALE = "nearly-stale"
     """23:59 hours after noon: the data is just under its maximum age of one day."""
+    STALE_EDGE = "stale-edge"
+    """24 hours after noon, to the second: the data reaches its maximum age of one day."""
     WINDOW_OPEN = "window-open"
     """23:59:30 hours after the first step of START: every YES given then still permits GetNoteParties."""
+    WINDOW_EDGE = "window-edge"
+    """24 hours after the YES of each case with a step here, to the second."""
     WINDOW_CLOSED = "window-closed"
     """24:00:30 hours after the last step of START: no YES given then permits anything, and the data is stale."""
 
@@ -142,6 +146,9 @@ class Step(_Model):
     metadata: tuple[tuple[str, str], ...] = ()
     after: float = Field(default=0, ge=0, le=10)
     """Seconds to wait before the step."""
+    edge: float | None = Field(default=None, ge=-3, le=3)
+    """Of a step at an edge: how many seconds after it to run the step; negative: before. What ends after the edge
+    proves nothing about the time before."""
     timeout: float = Field(default=10, gt=0, le=30)
     times: int = Field(default=1, ge=1, le=256)
     """Number of concurrent calls."""
@@ -164,6 +171,8 @@ class Step(_Model):
             raise ValueError("a step has exactly one of call, health, deny and change")
         if self.call is not None and (self.request is None) == (self.message is None):
             raise ValueError("a call has exactly one of request and message")
+        if (self.edge is not None) != (self.at in {Stage.STALE_EDGE, Stage.WINDOW_EDGE}):
+            raise ValueError("a step has an edge at the stages of edges, and only there")
         if self.watch and self.health is None:
             raise ValueError("only health can be watched")
         return self

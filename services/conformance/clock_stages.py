@@ -21,6 +21,8 @@ READ_SECONDS = 1.2
 CLOCK_TOLERANCE = timedelta(seconds=15)
 _LEAD = timedelta(seconds=60)
 _MARGIN = timedelta(seconds=30)
+_EDGE_LEAD = timedelta(seconds=5)
+"""How long before an edge its stage begins: the clock is set in whole seconds, and must have been read."""
 _CALLERS = {"promissory": "setad", "judiciary": "cbi"}
 
 
@@ -59,13 +61,23 @@ class StageClock:
         if self._steering:
             self._steering.change(fixtures.changed(change))
 
-    def go_to(self, stage: Stage, instances: Collection[Instance], *, until: float) -> StageErrors:
+    def edge_of(self, stage: Stage, answered: datetime | None) -> datetime | None:
+        """Return when the data becomes stale, or when the window of a YES closes that was *answered* at a time."""
+        manifest = self._target.manifest
+        if stage is Stage.STALE_EDGE:
+            return manifest.as_of + timedelta(seconds=manifest.max_staleness_seconds)
+        return answered + timedelta(seconds=manifest.window_seconds) if answered else None
+
+    def go_to(
+        self, stage: Stage, instances: Collection[Instance], *, until: float, answered: datetime | None = None
+    ) -> StageErrors:
         """Set the target's clock to *stage* and wait until its receipts show it.
 
         Args:
             stage: The stage to go to.
             instances: The instances that the stage's cases call.
             until: Monotonic time after which to stop waiting.
+            answered: When the first YES was given whose window the stage is about.
 
         Returns:
             The instances where that failed, and why.
@@ -73,17 +85,15 @@ class StageClock:
         steering = self._steering
         if steering is None:
             return {}
-        begins, ends = self._when(stage, steering)
-        if stage is Stage.START:
-            self._first = steering.now()
-        else:
-            steering.go_to(begins)
+        begins, ends = self._when(stage, steering, answered)
+        if steering.go_to(begins):
             time.sleep(READ_SECONDS)
         now = steering.now()
         if not begins <= now <= ends:
             why = f"the target's clock is at {now:%Y-%m-%dT%H:%M:%SZ}, too late for this stage: load new fixtures"
             return dict.fromkeys(instances, why)
         if stage is Stage.START:
+            self._first = now
             return {}
         return self._wait(instances, steering, until=min(until, time.monotonic() + FOLLOW_SECONDS))
 
@@ -93,22 +103,27 @@ class StageClock:
             self._first = min([self._first, *answered])
             self._last = max([self._steering.now(), *answered])
 
-    def _when(self, stage: Stage, steering: TargetControl) -> tuple[datetime, datetime]:
+    def _when(self, stage: Stage, steering: TargetControl, answered: datetime | None) -> tuple[datetime, datetime]:
         """Return the earliest and the latest start of *stage*."""
         manifest = self._target.manifest
         midnight = half_past_midnight_after(manifest.origin)
         first, last = self._first or steering.now(), self._last or steering.now()
         window = timedelta(seconds=manifest.window_seconds)
-        if stage is Stage.START:
-            return manifest.origin - _LEAD, midnight - timedelta(minutes=32)
-        if stage is Stage.AFTER_MIDNIGHT:
-            return midnight, midnight + timedelta(hours=2)
-        if stage is Stage.NEARLY_STALE:
-            stale = manifest.as_of + timedelta(seconds=manifest.max_staleness_seconds)
-            return stale - _LEAD, stale - _MARGIN
-        if stage is Stage.WINDOW_OPEN:
-            return first + window - _MARGIN, first + window - _MARGIN / 3
-        return last + window + _MARGIN, datetime.max.replace(tzinfo=manifest.origin.tzinfo)
+        stale = manifest.as_of + timedelta(seconds=manifest.max_staleness_seconds)
+        never = datetime.max.replace(tzinfo=manifest.origin.tzinfo)
+        edge = self.edge_of(stage, answered) or steering.now()
+        # The window of the first answers must not close before the data is stale.
+        has_edge = any(step.at is Stage.STALE_EDGE for case in self._cases for step in case.steps)
+        start = _LEAD if has_edge else -_LEAD
+        return {
+            Stage.START: (manifest.origin + start, midnight - timedelta(minutes=32)),
+            Stage.AFTER_MIDNIGHT: (midnight, midnight + timedelta(hours=2)),
+            Stage.NEARLY_STALE: (stale - _LEAD, stale - _MARGIN),
+            Stage.STALE_EDGE: (edge - _EDGE_LEAD, never),
+            Stage.WINDOW_OPEN: (first + window - _MARGIN, first + window - _MARGIN / 3),
+            Stage.WINDOW_EDGE: (edge - _EDGE_LEAD, never),
+            Stage.WINDOW_CLOSED: (last + window + _MARGIN, never),
+        }[stage]
 
     def _wait(self, instances: Collection[Instance], steering: TargetControl, *, until: float) -> StageErrors:
         late: dict[Instance, str] = {}

@@ -45,6 +45,8 @@ class _CaseRun:
     replies: CaseReplies = field(default_factory=CaseReplies)
     stopped: bool = False
     """Whether a step did not end as the case expects: the next ones would prove nothing."""
+    answered: tuple[datetime, datetime] | None = None
+    """Between which instants, by the target's clock, the newest YES was given."""
     settled_at: float = 0.0
     """Monotonic time from which on every step must see the last change of the deny list or of the data."""
 
@@ -177,7 +179,8 @@ class _Run:
 
     def _run_stage(self, stage: Stage, due: list[_CaseRun]) -> None:
         instances = {step.target or run.case.target for run in due for step in run.case.steps}
-        late = self._stages.go_to(stage, instances, until=self._until)
+        answered = min((run.answered[0] for run in due if run.answered), default=None)
+        late = self._stages.go_to(stage, instances, until=self._until, answered=answered)
         parallel = [run for run in due if not run.case.alone]
         with ThreadPoolExecutor(self._jobs, "conformance") as pool:
             for _ in pool.map(lambda run: self._run_steps(run, stage, late), parallel):
@@ -223,6 +226,8 @@ class _Run:
         path = health if step.call is None else contract.path_of(step.call, instance.service)
         payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
         call = SentCall(step, instance, caller, path, payload)
+        edge = self._wait_for_edge(run, step)
+        sent = self._stages.target_time(time.time())
         try:
             found = self._mismatches(run, call)
             while any(mismatch.clause in {"", CATALOGUE} for mismatch in found) and time.monotonic() < run.settled_at:
@@ -231,9 +236,26 @@ class _Run:
         except TargetStoppedError as error:
             run.fail(Mismatch("an instance that still answers", str(error)))
             return
+        ended = self._stages.target_time(time.time())
+        if sent and ended and step.expect.answer == "YES":
+            run.answered = sent, ended
+        if edge and ended and (step.edge or 0.0) < 0 and ended > edge:
+            return
         for mismatch in dict.fromkeys(found):
             if not mismatch.clause or self._profile.includes(case_loader.clauses()[mismatch.clause].profile):
                 run.fail(mismatch)
+
+    def _wait_for_edge(self, run: _CaseRun, step: Step) -> datetime | None:
+        """Wait until *step* is due at its edge, if it has one, and return the edge."""
+        if step.edge is None:
+            return None
+        first, last = run.answered or (None, None)
+        edge = self._stages.edge_of(step.at, first if step.edge < 0 else last)
+        now = self._stages.target_time(time.time())
+        if edge is None or now is None:
+            raise StepNotRunError("no earlier step was answered YES, so there is no edge")
+        time.sleep(max(0.0, (edge - now).total_seconds() + step.edge))
+        return edge
 
     def _mismatches(self, run: _CaseRun, call: SentCall) -> list[Mismatch]:
         """Make the calls of a step and return what differs from its expectation."""

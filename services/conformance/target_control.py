@@ -39,12 +39,13 @@ class TargetControl:
         """Return the target's time at *seconds* since 1970 of this machine's clock."""
         return datetime.fromtimestamp(seconds + self._seconds, UTC)
 
-    def go_to(self, instant: datetime) -> None:
-        """Set the target's clock forward to *instant*; do nothing if that has passed."""
+    def go_to(self, instant: datetime) -> bool:
+        """Set the target's clock forward to *instant*, unless that has passed; return whether it was set."""
         ahead = (instant - self.now()).total_seconds()
         if ahead > 0:
             self._seconds += int(ahead) + 1
             self._write(self._offset, f"{self._seconds}\n")
+        return ahead > 0
 
     def deny(self, key: str) -> None:
         """Add the certificates of a public key (SHA-256) to the target's deny list."""

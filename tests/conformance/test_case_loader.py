@@ -33,6 +33,7 @@ INVALID = {
     "steps.0.request: a method outside the contract": VALID.replace("CheckNote", "CheckAll"),
     "steps.1.at: stages must be in chronological order": VALID.replace("- call", "- at: window-open\n      call")
     + "    - {call: CheckNote, request: {}}\n",
+    "steps.0: a step has an edge at the stages of edges": VALID.replace("- call", "- edge: 1\n      call"),
     "steps.1.fault: only a call": VALID + "    - {deny: x, fault: http1}\n",
     "steps.0.target: a case tests one service": VALID.replace("- call", "- target: setad\n      call"),
     "rows: must be a list": f"{VALID}  rows: 3\n",

@@ -16,7 +16,7 @@ from conformance.target import Target
 from conformance.target_control import TargetControl, TargetControlError, half_past_midnight_after
 from estelam.inquiry.v1 import inquiry_pb2 as inquiry
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from tests.conformance.fake_ministry import CHECK_NOTE
+from tests.conformance.fake_ministry import CHECK_NOTE, case, check
 
 ORIGIN = datetime(2024, 5, 1, 8, 30, tzinfo=UTC)
 MAIN = {Instance.PROMISSORY}
@@ -35,7 +35,7 @@ def stage_clock(steered_target: Target, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(clock_stages, "READ_SECONDS", 0.0)
     monkeypatch.setattr(StageClock, "_probe", lambda *_: None)
     with Channels(steered_target) as channels:
-        yield StageClock(steered_target, channels, [])
+        yield StageClock(steered_target, channels, [case({**check(), "at": "stale-edge", "edge": 1})])
 
 
 def now(target: Target) -> datetime:
@@ -57,22 +57,30 @@ def test_clock_of_a_reply_without_receipt(steered_target: Target, monkeypatch: p
 
 def test_stage_times(steered_target: Target, stage_clock: StageClock) -> None:
     """Each stage is at its time, in order."""
-    times = {}
+    times: dict[Stage, timedelta] = {}
     for stage in Stage:
-        assert stage_clock.go_to(stage, MAIN, until=time.monotonic() + 5) == {}
+        answered = times[Stage.START] + ORIGIN if times else None
+        assert stage_clock.go_to(stage, MAIN, until=time.monotonic() + 5, answered=answered) == {}
         times[stage] = now(steered_target) - ORIGIN
         stage_clock.end_stage(stage, [])
 
-    assert times[Stage.START] < timedelta(seconds=5)
+    assert timedelta(0) <= times[Stage.START] - timedelta(seconds=60) < timedelta(seconds=5)
     assert timedelta(0) <= times[Stage.AFTER_MIDNIGHT] - timedelta(hours=12, minutes=30) < timedelta(seconds=5)
     assert timedelta(0) <= times[Stage.NEARLY_STALE] - timedelta(hours=23, minutes=59) < timedelta(seconds=5)
-    assert timedelta(0) <= timedelta(days=1) - times[Stage.WINDOW_OPEN] < timedelta(seconds=30)
-    assert timedelta(seconds=30) <= times[Stage.WINDOW_CLOSED] - timedelta(days=1) < timedelta(seconds=40)
+    assert timedelta(0) <= timedelta(days=1) - times[Stage.STALE_EDGE] < timedelta(seconds=6)
+    window = times[Stage.START] + timedelta(days=1)
+    assert timedelta(seconds=20) <= window - times[Stage.WINDOW_OPEN] < timedelta(seconds=31)
+    assert timedelta(0) <= window - times[Stage.WINDOW_EDGE] < timedelta(seconds=6)
+    assert timedelta(seconds=30) <= times[Stage.WINDOW_CLOSED] - window < timedelta(seconds=40)
 
 
 def test_window(steered_target: Target, stage_clock: StageClock) -> None:
-    """The window is counted from the answers of the first stage."""
+    """The window is counted from the answers of the first stage, and closes a day after each."""
     stage_clock.go_to(Stage.START, MAIN, until=0)
+    assert ORIGIN + timedelta(days=1) == stage_clock.edge_of(Stage.STALE_EDGE, None)
+    assert ORIGIN + timedelta(days=1, minutes=5) == stage_clock.edge_of(
+        Stage.WINDOW_EDGE, ORIGIN + timedelta(minutes=5)
+    )
     stage_clock.end_stage(Stage.START, [ORIGIN + timedelta(minutes=5), ORIGIN + timedelta(minutes=9)])
     assert stage_clock.go_to(Stage.WINDOW_CLOSED, MAIN, until=0) == {}
 
