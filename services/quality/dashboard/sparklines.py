@@ -1,6 +1,7 @@
 """Small SVG charts of the last day. In Persian the time axis runs from right to left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from markupsafe import Markup
@@ -23,26 +24,42 @@ _WORST_FIRST = (
 )
 
 
-def ribbon(minutes: bytes, l10n: Localizer, label: str) -> Markup:
-    """The state of each minute as a coloured band."""
+def ribbon(minutes: bytes, until: datetime, texts: Mapping[str, str], l10n: Localizer, label: str) -> Markup:
+    """The state of each minute *until* then as a coloured band, with the names of the states in *texts*."""
     cells = [_worst(minutes[at : at + CELL_MINUTES]) for at in range(0, len(minutes), CELL_MINUTES)]
     frame = Frame(len(cells), 22, mirrored=l10n.persian, top=0, bottom=0, margin=0)
-    return frame.render(_bars(frame, cells), label, stretched=True)
+    return frame.render(_bars(frame, cells, until, texts, l10n), label, stretched=True)
 
 
-def traffic(hours: Sequence[Counts], l10n: Localizer, label: str) -> Markup:
-    """Answered and failed inquiries of each hour."""
-    frame = Frame(len(hours), 120, mirrored=l10n.persian, bottom=8)
-    return frame.render(columns(frame, hours, l10n), label)
+def hours(until: datetime, l10n: Localizer) -> list[str]:
+    """The times at every sixth hour of the day that ends with *until*, the oldest first: the axis of a ribbon."""
+    return [l10n.time(until - timedelta(hours=back)) for back in (24, 18, 12, 6, 0)]
+
+
+def traffic(counts: Sequence[Counts], until: datetime, l10n: Localizer, label: str) -> Markup:
+    """Inquiries of each hour *until* then: the answered ones, and the others by cause."""
+    frame = Frame(len(counts), 140, mirrored=l10n.persian)
+    ends = [until - timedelta(hours=back) for back in range(len(counts) - 1, -1, -1)]
+    names = [_span(end - timedelta(hours=1), end, l10n) for end in ends]
+    labels = ((at, l10n.time(end - timedelta(hours=1))) for at, end in enumerate(ends) if at % 4 == 0)
+    return frame.render([*columns(frame, counts, names, l10n), *frame.labels(labels)], label)
+
+
+def _span(first: datetime, end: datetime, l10n: Localizer) -> str:
+    return f"{l10n.time(first)} \u2013 {l10n.time(end)}"
 
 
 def _worst(cell: bytes) -> int:
     return next(state for state in _WORST_FIRST if state in cell)
 
 
-def _bars(frame: Frame, cells: Sequence[int]) -> Iterator[str]:
+def _bars(
+    frame: Frame, cells: Sequence[int], until: datetime, texts: Mapping[str, str], l10n: Localizer
+) -> Iterator[str]:
     first = 0
     for state, run in groupby(cells):
         end = first + len(list(run))
-        yield frame.bar(first, end, 0, 1, minute_states.NAMES[state])
+        name = minute_states.NAMES[state]
+        begins, ends = (until - timedelta(minutes=CELL_MINUTES * (len(cells) - at)) for at in (first, end))
+        yield frame.bar(first, end, 0, 1, name, f"{_span(begins, ends, l10n)}{l10n.comma} {texts['state_' + name]}")
         first = end

@@ -53,6 +53,7 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             met=[v.met for result in report.slo_results for v in result.verdicts if v.met is not None],
             unplanned=[one for one in report.outages if one.fault in {"provider", "exchange", "unknown"}],
             by_service=_by_service(report),
+            methods_of=lambda service: [method for method in report.methods if method.service == service.slug],
             other="en" if l10n.persian else "fa",
         )
         .encode()
@@ -94,7 +95,9 @@ def _sum(days: Sequence[DayReport]) -> DayReport:
     measured = [day.counts for day in days if day.counts]
     counted: Mapping[str, Any] = {name: sum(getattr(counts, name) for counts in measured) for name in names}
     counts = Counts(**counted, p50=None, p95=None, p99=None)
-    return DayReport(days[0].day, days[0].jalali, days[0].minutes, counts)
+    states = ("up", "provider", "exchange", "unknown", "planned", "unmeasured")
+    summed: Mapping[str, Any] = {name: sum(getattr(day.minutes, name) for day in days) for name in states}
+    return DayReport(days[0].day, days[0].jalali, Minutes(**summed, availability=None), counts if measured else None)
 
 
 def _by_service(report: Report) -> dict[Named, list[Outage]]:

@@ -103,6 +103,10 @@ class Localizer:
         found = jalali(local.date())
         return _LTR + self.digits(f"{found.year}/{found.month:02}/{found.day:02} {local:%H:%M}") + _END
 
+    def time(self, instant: datetime) -> str:
+        """The time of day of *instant* in Iran, to the minute."""
+        return _LTR + self.digits(f"{instant.astimezone(TEHRAN):%H:%M}") + _END
+
     def value(self, metric: str, value: float | date | None) -> str:
         """A measured value or a bound, with its unit."""
         if value is None:

@@ -1,0 +1,159 @@
+"""Charts draw what the figures say; a colour has one meaning; what is not measured has a form of its own."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
+
+import pytest
+from markupsafe import Markup
+
+from quality.dashboard import sparklines
+from quality.evaluation import minute_states
+from quality.evaluation.report_model import Counts, DayReport, MethodReport, Minutes, Named, Outage
+from quality.report import charts
+from quality.report.charts import CAUSES, STACKED
+from quality.report.i18n import Localizer
+
+SVG = "{http://www.w3.org/2000/svg}"
+FIRST = date(2026, 10, 23)  # 1405-08-01
+UP, GAP = Minutes(1440, 0, 0, 0, 0, 0, 100.0), Minutes(0, 0, 0, 0, 0, 1440, None)
+FUTURE = Minutes(0, 0, 0, 0, 0, 0, None)
+NONE = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
+BUSY = Counts(1000, 690, 100, 80, 60, 40, 15, 10, 5, 20.0, 80.0, 160.0)
+DAYS = [(UP, BUSY), (GAP, NONE), (UP, replace(BUSY, inquiries=500, answered=200)), (UP, NONE), (FUTURE, None)]
+
+each_language = pytest.mark.parametrize("language", ["fa", "en"])
+
+
+def days() -> list[DayReport]:
+    return [
+        DayReport(FIRST + timedelta(at), f"1405-08-{at + 1:02}", minutes, counts)
+        for at, (minutes, counts) in enumerate(DAYS)
+    ]
+
+
+def method(of: list[DayReport]) -> MethodReport:
+    return MethodReport("m", "M", "م", "M", "s", None, None, None, None, UP, BUSY, tuple(of))
+
+
+def shapes(chart: Markup) -> list[tuple[str, float, float, str]]:
+    """Class, x, height and tooltip of each rectangle."""
+    root = ET.fromstring(  # noqa: S314 - our own
+        str(chart).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    )
+    return [
+        (str(one.get("class")), float(one.get("x", 0)), float(one.get("height", 0)), str(one.findtext(f"{SVG}title")))
+        for one in root.iter(f"{SVG}rect")
+    ]
+
+
+@each_language
+def test_volume(language: str) -> None:
+    """Each slice of a column is as high as its count, in its cause's class, with its number as tooltip."""
+    l10n = Localizer(language)
+    drawn = shapes(charts.volume(days(), l10n, "volume"))
+    first = [one for one in drawn if one[1] == drawn[0][1]]
+    height = 150 - 22 - 24
+
+    assert list(STACKED) == [kind for kind, *_ in first]
+    for kind, _, high, title in first:
+        assert high == pytest.approx(height * getattr(BUSY, kind) / 1000, abs=0.02)
+        assert title.endswith(f": {l10n.count(getattr(BUSY, kind))}")
+    assert sum(high for _, _, high, _ in first) == pytest.approx(height, abs=0.1)
+
+
+@each_language
+@pytest.mark.parametrize("draw", [charts.volume, charts.failures])
+def test_days_stay_in_their_places(language: str, draw: object) -> None:
+    """A day without figures keeps its place, in a form of its own; a measured day without inquiries draws nothing."""
+    drawn = shapes(draw(days(), Localizer(language), "label"))  # type: ignore[operator]
+    places = sorted({x for _, x, _, _ in drawn}, reverse=language == "fa")
+    kinds = [{kind for kind, x, _, _ in drawn if x == place} for place in places]
+    step = abs(places[1] - places[0])
+
+    assert [{"unmeasured"}, {"outside"}] == [kinds[1], kinds[3]]
+    assert all("answered" in found or set(CAUSES) >= found for found in (kinds[0], kinds[2]))
+    assert [0, 1, 2, 4] == [round(abs(place - places[0]) / step) for place in places]
+
+
+@each_language
+def test_outage_timeline(language: str) -> None:
+    """Only measured days are in the colour of measured ones, and an outage is as long as it lasted, in its cause's."""
+    l10n, begins = Localizer(language), datetime(2026, 10, 22, 20, 30, tzinfo=UTC)
+    partly = replace(days()[0], minutes=replace(UP, up=1000, unmeasured=440))
+    service = Named("s", "س", "S")
+    first = begins + timedelta(days=2, hours=6)
+    outage = Outage(
+        service,
+        ("m",),
+        "exchange",
+        None,
+        first,
+        first + timedelta(hours=12),
+        720,
+        720,
+        None,
+        None,
+        counted_apart=True,
+        reason_fa="",
+        reason_en="",
+    )
+    drawn = shapes(charts.outage_timeline([outage], begins, [method([partly, *days()[1:]])], l10n, "label"))
+
+    assert ["partly_measured", "unmeasured", "measured", "measured", "outside", "exchange"] == [one[0] for one in drawn]
+    assert all(l10n.day(day.day) in one[3] for day, one in zip(days(), drawn, strict=False))
+    assert l10n.length(720) in drawn[-1][3]
+
+
+@each_language
+def test_ribbon(language: str) -> None:
+    """A ribbon's parts are as long as the states lasted, and name state and time."""
+    minutes = bytes([minute_states.UP] * 720 + [minute_states.UNMEASURED] * 360 + [minute_states.PROVIDER] * 360)
+    texts = {f"state_{name}": name for name in minute_states.NAMES}
+    until = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)  # noon in Iran
+    l10n = Localizer(language)
+    drawn = shapes(sparklines.ribbon(minutes, until, texts, l10n, "label"))
+
+    assert ["up", "unmeasured", "provider"] == [kind for kind, *_ in drawn]
+    assert [l10n.time(until - timedelta(hours=24)), l10n.time(until)] == sparklines.hours(until, l10n)[::4]
+    assert f"{l10n.time(until - timedelta(hours=6))} \u2013 {l10n.time(until)}" in drawn[-1][3]
+
+
+def test_hours() -> None:
+    """Each hour's column stands at its hour, whose times are in its tooltip."""
+    counts = [NONE] * 23 + [BUSY]
+    drawn = shapes(sparklines.traffic(counts, datetime(2026, 11, 1, 8, 30, tzinfo=UTC), Localizer("en"), "label"))
+
+    assert all("11:00" in title and "12:00" in title for *_, title in drawn)
+    assert list(STACKED) == [kind for kind, *_ in drawn]
+
+
+def test_latency() -> None:
+    """Every point names its day, percentile and value, and a day without answers interrupts the lines."""
+    l10n = Localizer("en")
+    chart = str(charts.latency(days(), l10n, "label"))
+    titles = re.findall(r"<title>([^<]+)</title>", chart)
+
+    assert 6 == len(titles) == chart.count("<circle")
+    assert {
+        f"{l10n.day(FIRST)}, {name}: {value} ms" for name, value in (("median", "20"), ("p95", "80"), ("p99", "160"))
+    } < set(titles)
+    assert 6 == chart.count("<polyline")
+
+
+def test_colours_have_one_meaning() -> None:
+    """Report and dashboard use one colour for one thing, no two things share one, and percentiles have none."""
+    styles = [
+        files("quality.report").joinpath("templates/report.css").read_text("utf-8"),
+        files("quality.dashboard").joinpath("static/site.css").read_text("utf-8"),
+    ]
+    kinds = ("up", *STACKED, "unmeasured", "measured")
+    found = [[re.findall(rf"--{kind}: (#\w+);", style) for kind in kinds] for style in styles]
+
+    assert found[0] == found[1]
+    assert {2} == {len(values) for values in found[0]}  # light and dark
+    for mode in range(2):
+        assert len(kinds) == len({values[mode] for values in found[0]})
+    assert {"var(--ink)"} == set(re.findall(r"\.(?:line|dot)[^{]*\{[^}]*(?:stroke|fill): (var[^;]+);", styles[0]))
