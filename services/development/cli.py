@@ -1,5 +1,6 @@
-"""The command `estelam dev`."""
+"""The commands `estelam dev` and `estelam init`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
+from estelam.cli.options import AsJson
 
 PORTS = {"promissory": 50051, "judiciary": 50052, "setad": 50053, "page": 8080, "api": 8443} | {
     "promissory_api": 8444,
@@ -49,4 +51,31 @@ def dev(
     They are promissory, judiciary and Setad's adapter with its page, each with a JSON API, and the quality process.
     What is missing in the folder is made: certificates, settings, stores, the samples. A settings file that was edited
     is kept, and the ports are those in it; otherwise it is written again, with the ports of the options and variables.
+    """
+
+
+class Service(StrEnum):
+    """A service that `estelam init` sets up."""
+
+    PROMISSORY = "promissory"
+    JUDICIARY = "judiciary"
+    SETAD = "setad"
+
+
+@implemented_in("development.init")
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to make; new or empty.", autocompletion=complete.files)
+    ],
+    service: Annotated[Service, typer.Option(help="The service that the organisation runs.")],
+    organization: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The organisation's legal id, for the certificates; default: an invented one."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a folder with all that one organisation needs to run one service.
+
+    It has settings with the meaning of each, the catalogue, keys and certificates of a development authority, a systemd
+    unit and a compose file.
     """

@@ -25,6 +25,7 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "keyring": ("keyring", "Show, add, use and destroy the HMAC keys of a ledger."),
     "pki": ("pki", "Show certificates, and what is wrong with them."),
     "dev-ca": ("dev_ca", "Issue certificates for development."),
+    "config": ("config", "Check and show the settings."),
     "catalogue": ("catalogue", "Show and validate parties, services, grants and registries."),
     "compat": ("compat", "Check a release for backward compatibility, and publish it."),
     "contract": ("contract", "Export the contract for other languages."),

@@ -61,7 +61,7 @@ SubjectFields = Mapping[SubjectKind, tuple[type[Message], str]]
 """Kinds of identifiers, each with a message and a field of the contract whose rules an identifier must satisfy."""
 
 
-_FIX = f"name one by --config or {CONFIG}, or let estelam dev make one for a trial"
+_FIX = f"name one by --config or {CONFIG}, or make one: estelam init for one service, estelam dev for a trial"
 
 
 class SettingsError(UserFacingError):

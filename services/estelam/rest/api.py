@@ -21,6 +21,7 @@ from estelam.core.errors import Reason, Refusal
 from estelam.core.model import PURPOSE_KEYS, Method
 from estelam.core.purpose import encode_header
 from estelam.data_model import model, openapi
+from estelam.pipeline.metadata import TRACEPARENT
 from estelam.receipts.own_call import NONCE
 from estelam.rest import json_body, problem_details
 from estelam.rest.request_context import CallRefused, CallReply, CountedHandler, call_handler
@@ -30,7 +31,7 @@ from estelam.web.query import QueryError, read_query
 OPENAPI = "/openapi.json"
 
 
-_METADATA = {*PURPOSE_KEYS, NONCE, HEADER}
+_METADATA = {*PURPOSE_KEYS, NONCE, TRACEPARENT, HEADER}
 """The headers that are metadata; the others concern HTTP only."""
 _ANSWER_CHARACTERS = len("ANSWER_YES")
 
