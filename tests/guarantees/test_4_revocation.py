@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -19,7 +19,8 @@ from estelam.client.channel import ClientIdentity
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.pem import KeyFileError, read_certificates
-from tests.conftest import plain_channel, promissory_opening
+from estelam.server.file_check import check_store_files
+from tests.conftest import Start, plain_channel, promissory_opening
 from tests.guarantees.test_4_authorization import OK, Outcome, Time, ask
 from tests.guarantees.test_4_authorization_behind_proxy import HEADER, forwarded
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
@@ -187,6 +188,81 @@ def test_older_list(service: Revoking) -> None:
     service.write(crl_pem(pki, since=NOW - 20 * HOUR))
 
     assert (REVOKED, REVOKED) == service.outcomes()
+
+
+def test_older_list_after_a_start(sandbox: Sandbox, start: Start) -> None:
+    """Neither a start nor a reload takes an older list than was in force, until the kept one is removed."""
+    lists, kept = sandbox.folder / "ca.crl", sandbox.folder / "promissory.revocation"
+    lists.write_bytes(crl_pem(sandbox.pki, [sandbox.pki / "setad.crt"], since=NOW - HOUR))
+    opening = promissory_opening(sandbox, revocation_lists=(lists,), shutdown_delay_seconds=0)
+    start(opening).close()
+    lists.write_bytes(crl_pem(sandbox.pki, since=NOW - 2 * HOUR))
+    for begin in (lambda: start(opening), lambda: check_store_files(sandbox.promissory(revocation_lists=(lists,)))):
+        with pytest.raises(KeyFileError, match=rf"is older than the one .* remove its entry from {kept}"):
+            begin()
+    kept.write_text("{}")
+    with plain_channel(start(opening).address, ClientIdentity.named(sandbox.pki, "setad")) as channel:
+        outcome = ask(channel, CHECK_NOTE)[0]
+
+    assert REVOKED != outcome
+
+
+@pytest.mark.parametrize(
+    ("number", "since", "is_taken"),
+    [(8, NOW, True), (7, NOW, True), (6, NOW, False), (None, NOW, True), (8, NOW - HOUR, False)],
+)
+def test_numbers_of_lists(tmp_path: Path, number: int | None, since: datetime, *, is_taken: bool) -> None:
+    """A list is older if its time or its number is lower than of the list that was in force, also after a start."""
+    pki = DevCertificateAuthority.create(tmp_path / "pki").folder
+    lists, kept = tmp_path / "ca.crl", tmp_path / "kept"
+    lists.write_bytes(crl_pem(pki, since=NOW, extension=x509.CRLNumber(7)))
+    Revocation([lists], pki / "ca.crt", Clock(), kept=kept)
+    lists.write_bytes(crl_pem(pki, since=since, extension=x509.CRLNumber(number) if number else None))
+
+    with nullcontext() if is_taken else pytest.raises(KeyFileError, match="is older than"):
+        Revocation([lists], pki / "ca.crt", Clock(), kept=kept)
+
+
+def test_list_that_has_not_begun(tmp_path: Path) -> None:
+    """A list that is dated ahead does not exclude the right one after it."""
+    pki = DevCertificateAuthority.create(tmp_path / "pki").folder
+    for since in (NOW + HOUR, NOW - HOUR):
+        (tmp_path / "ca.crl").write_bytes(crl_pem(pki, since=since))
+        found = Revocation([tmp_path / "ca.crl"], pki / "ca.crt", Clock(), kept=tmp_path / "kept")
+
+    assert found.is_current()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"a": 1}', b"\xff", b'{"a": {"authority": "", "this_update": 1e999}}']
+)
+def test_damaged_kept_lists(tmp_path: Path, content: bytes) -> None:
+    """A start with a damaged file of kept lists is refused, and names it."""
+    pki = DevCertificateAuthority.create(tmp_path / "pki").folder
+    (tmp_path / "ca.crl").write_bytes(crl_pem(pki))
+    (tmp_path / "kept").write_bytes(content)
+
+    with pytest.raises(KeyFileError, match=r"/kept: "):
+        Revocation([tmp_path / "ca.crl"], pki / "ca.crt", Clock(), kept=tmp_path / "kept")
+
+
+def test_new_list_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """A new list is in force also where it can't be kept; a start needs the file."""
+    pki, clock = DevCertificateAuthority.create(tmp_path / "pki").folder, Time()
+    lists, kept = tmp_path / "ca.crl", tmp_path / "folder" / "kept"
+    lists.write_bytes(crl_pem(pki, since=NOW - HOUR))
+    with pytest.raises(FileNotFoundError):
+        Revocation([lists], pki / "ca.crt", clock.clock, kept=kept)
+    kept.parent.mkdir()
+    revocation = Revocation([lists], pki / "ca.crt", clock.clock, kept=kept)
+    kept.unlink()
+    kept.parent.rmdir()
+    until = NOW + 3 * DAY
+    lists.write_bytes(crl_pem(pki, until=until, since=NOW))
+    clock.seconds += 2
+    revocation.is_current()
+
+    assert until.replace(microsecond=0).timestamp() == revocation.expires_at()
 
 
 @pytest.mark.parametrize("order", [1, -1])

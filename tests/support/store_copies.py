@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from estelam.ledger.kept import beside
+from estelam.core.addresses import beside
 from tools.env.postgres import PostgresCluster
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from cryptography import x509
 
 from estelam.auth.certificate import ClientCertificate
+from estelam.auth.kept_lists import kept_lists_path
 from estelam.auth.revocation import Revocation
 from estelam.auth.trust import CACHED_CERTIFICATES, ClientTrust
 from estelam.auth.xfcc import HEADER, forwarded_certificate
@@ -33,7 +34,9 @@ class Authenticator:
         self._proxy_keys = frozenset(settings.trusted_proxy_keys)
         self._is_denied = is_denied
         self._clock = clock
-        self.revocation = Revocation(settings.revocation_lists, settings.ca_certificates, clock)
+        self.revocation = Revocation(
+            settings.revocation_lists, settings.ca_certificates, clock, kept=kept_lists_path(settings)
+        )
         """The revocation lists."""
 
     def authenticate(self, presented: Sequence[bytes], metadata: Metadata) -> ClientCertificate:

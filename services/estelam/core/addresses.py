@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import re
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from estelam.core.exceptions import ServerError
@@ -30,6 +31,14 @@ def check_listen(text: str) -> str:
         ValueError: it is not; the text says why.
     """
     return _check(text, lowest_port=0)
+
+
+def beside(store: str, ending: str) -> Path | None:
+    """Return the path FOLDER.*ending* beside the folder of a store on SQLite; None on PostgreSQL, which has none."""
+    if not store.startswith(SQLITE):
+        return None
+    folder = Path(store.removeprefix(SQLITE))
+    return folder.with_name(f"{folder.name}.{ending}")
 
 
 def check_target(text: str) -> str:

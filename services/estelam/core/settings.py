@@ -114,6 +114,9 @@ class ServingSettings(SettingsSection):
     revocation_lists: tuple[Path, ...] = ()
     """Revocation lists (CRL). With any, each authority of a caller's certificate needs a current one. A change is in
     force within a second."""
+    kept_revocation_lists: Path | None = None
+    """The file in which the service keeps which list of each authority was the newest in force; it takes no older one,
+    also after a start. Default on SQLite: the store's FOLDER.revocation; else none, name one on each host."""
     access: Path
     """Grants and deny list: a catalogue folder, or an access table (TOML). A change is in force within a second."""
     outages: Path | None = None

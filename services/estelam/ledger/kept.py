@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from estelam.core.addresses import SQLITE
+from estelam.core.addresses import beside
 from estelam.core.exceptions import describe_error
 from estelam.core.files import PRIVATE_FILE, locked_folder, sync_folder, write_atomic
 from estelam.core.keys import VerifyingKey
@@ -63,14 +63,6 @@ class Mismatch:
 def kept_path(settings: StoreSettings) -> Path | None:
     """Return the file in which the service keeps its newest checkpoint; None if it keeps none."""
     return settings.kept_checkpoint or beside(settings.store, "checkpoint")
-
-
-def beside(store: str, ending: str) -> Path | None:
-    """Return the path FOLDER.*ending* beside the folder of a store on SQLite; None on PostgreSQL, which has none."""
-    if not store.startswith(SQLITE):
-        return None
-    folder = Path(store.removeprefix(SQLITE))
-    return folder.with_name(f"{folder.name}.{ending}")
 
 
 def last_commit_path(settings: StoreSettings) -> Path | None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select
 
+from estelam.core.addresses import beside
 from estelam.core.clock import Clock
 from estelam.core.keys import VerifyingKey, verifying_keys
 from estelam.ledger.errors import LedgerCorruptError, fault_of
-from estelam.ledger.kept import beside
 from estelam.ledger.proofs import StoredNodes, note_of_size
 from estelam.ledger.tables import checkpoint_table, last_checkpoint
 from estelam.ledger.verify import verify_heads
