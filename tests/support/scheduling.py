@@ -6,12 +6,12 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 # Prefixes of node ids. Each case of these is scheduled alone; all other tests are scheduled by file.
 ALONE = (
     "tests/e2e/test_chaos.py::test_short_scenario_has_no_loss",
-    "tests/guarantees/test_1_fail_closed.py::test_error_at_any_line_is_a_refusal",
     "tests/conformance/test_own_services.py::test_conform_on_sqlite",
     "tests/conformance/test_own_services.py::test_conform_on_postgresql",
 )
 FIRST = (
     *ALONE,
+    "tests/guarantees/test_1_fail_closed.py",
     "tests/e2e/test_workers.py",
     "tests/e2e/test_envoy.py",
     "tests/e2e/test_bulk_check.py",

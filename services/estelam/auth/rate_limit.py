@@ -41,9 +41,9 @@ class RateLimiter:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._buckets: dict[tuple[Hashable, str], TokenBucket] = {}
 
-    def bucket(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
+    def bucket(self, caller: Hashable, policy: str, quota: Quota) -> TokenBucket:
         """Return the bucket of one caller and method, refilled."""
         with self._lock:
             now = self._clock.monotonic()
@@ -55,7 +55,7 @@ class RateLimiter:
             bucket.refill(now)
         return bucket
 
-    def acquire(self, caller: str, policy: str, quota: Quota) -> TokenBucket:
+    def acquire(self, caller: Hashable, policy: str, quota: Quota) -> TokenBucket:
         """Take one token from the bucket of one caller and method, and return the bucket.
 
         Raises:

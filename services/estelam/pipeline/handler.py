@@ -8,7 +8,7 @@ which replies. So a call holds no thread while it waits.
 
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -51,6 +51,10 @@ class Call(Protocol):
     @property
     def metadata(self) -> Iterable[tuple[str, str | bytes]]:
         """The request's metadata."""
+
+    @property
+    def owner(self) -> Hashable:
+        """Whose share of calls and refusals it takes, as `Authenticator.owner` found on arrival."""
 
     @property
     def request(self) -> bytes | None:
@@ -109,8 +113,6 @@ class Exchange:
     inquiry: Inquiry | None = None
     grant: Grant | None = None
     bucket: TokenBucket | None = None
-    owner: str = ""
-    """Whose turn a refusal takes."""
     is_charged: bool = False
     """Whether a token of the bucket has been taken, or step 4 has refused."""
     span: CallSpan = field(default_factory=Untraced)
@@ -225,12 +227,11 @@ class InquiryHandler:
         method = exchange.method
         try:
             refusal = refusal_for(error)
-            exchange.owner = self._authenticator.owner(exchange.call.certificates(), exchange.call.metadata)
             if exchange.bucket is not None and not exchange.is_charged:
                 rate_limit.charge_refusal(exchange.bucket)
             if not isinstance(error, Refusal):
                 log.error("inquiry.failed", method=method.short_name, error=type(error).__name__)
-            if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.owner):
+            if exchange.inquiry is None or exchange.submitted or not self._may_record(exchange.call.owner):
                 self._conclude(exchange, refusal)
                 return
             in_outage = refusal.reason is Reason.OUTAGE_ANNOUNCED
@@ -242,13 +243,13 @@ class InquiryHandler:
         except BaseException as fault:  # noqa: BLE001 - every call gets a reply
             _fail(exchange.call, method, fault)
 
-    def _may_record(self, owner: str) -> bool:
+    def _may_record(self, owner: Hashable) -> bool:
         if self._is_within_quota(owner, "records"):
             return True
         self._metrics.record_unrecorded_refusal()
         return False
 
-    def _is_within_quota(self, owner: str, use: str) -> bool:
+    def _is_within_quota(self, owner: Hashable, use: str) -> bool:
         try:
             self._refusal_limiter.acquire(owner, use, self._refusal_record_quota)
         except Refusal:
@@ -271,7 +272,7 @@ class InquiryHandler:
         inquiry, method = exchange.inquiry, exchange.method.short_name
         self._metrics.record_refusal(method, refusal)
         exchange.span.end(refusal)
-        if self._is_within_quota(exchange.owner, "logs"):
+        if self._is_within_quota(exchange.call.owner, "logs"):
             unlogged, self._unlogged = self._unlogged, 0
             log.info(
                 "inquiry.refused",
@@ -283,7 +284,7 @@ class InquiryHandler:
         else:
             self._unlogged += 1
         seconds_left = exchange.seconds - (self._clock.monotonic() - exchange.arrived_at)
-        self._pacer.run_in_turn(exchange.owner, seconds_left, partial(self._send, exchange, refusal))
+        self._pacer.run_in_turn(exchange.call.owner, seconds_left, partial(self._send, exchange, refusal))
 
     def _send(self, exchange: Exchange, refusal: Refusal) -> None:
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -43,6 +43,8 @@ class CountedHandler:
 
     handler: Handler
     count: Count
+    owner: Callable[[Sequence[bytes], Pairs], Hashable]
+    """Returns whose share a call takes, by the caller's certificate (PEM) and metadata."""
 
 
 async def call_handler(
@@ -67,7 +69,9 @@ async def call_handler(
     def end(result: CallReply | CallRefused) -> None:
         loop.call_soon_threadsafe(_settle, ended, result)
 
-    call, arrived_at, reason = _HttpCall(body, certificate, tuple(metadata), end), time.monotonic(), ANSWERED
+    pairs = tuple(metadata)
+    call = _HttpCall(body, certificate, pairs, counted.owner((certificate,), pairs), end)
+    arrived_at, reason = time.monotonic(), ANSWERED
     counted.handler(call)
     try:
         return await ended
@@ -95,10 +99,16 @@ class _HttpCall:
     """A call of the pipeline that came by HTTP."""
 
     def __init__(
-        self, request: bytes | None, certificate: bytes, metadata: Pairs, end: Callable[[CallReply | CallRefused], None]
+        self,
+        request: bytes | None,
+        certificate: bytes,
+        metadata: Pairs,
+        owner: Hashable,
+        end: Callable[[CallReply | CallRefused], None],
     ) -> None:
         self.request = request
         self.metadata = metadata
+        self.owner = owner
         self.seconds_left = math.inf
         """HTTP has no deadline, so the settings' limit applies."""
         self._certificate = certificate

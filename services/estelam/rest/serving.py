@@ -51,7 +51,9 @@ async def json_api(
 
     def served(method: Method) -> JsonMethod:
         count = call_count(method, authenticator=authenticator, calls=calls)
-        return JsonMethod.of(method, CountedHandler(inquiries.handler(method, json_body.from_json), count))
+        return JsonMethod.of(
+            method, CountedHandler(inquiries.handler(method, json_body.from_json), count, authenticator.owner)
+        )
 
     app = PacedRefusals(rest_app([served(method) for method in methods]), delay)
     async with mtls_listener(

@@ -54,6 +54,7 @@ async def frontends(
                 verify=CountedHandler(
                     handler.handler(VERIFY_NOTE, form.decode_form),
                     call_count(VERIFY_NOTE, authenticator=authenticator, calls=calls),
+                    authenticator.owner,
                 ),
                 certificate=settings.client_certificate.read_bytes(),
                 officer_header=settings.page_officer_header,
