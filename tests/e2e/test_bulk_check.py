@@ -142,8 +142,8 @@ def test_connection_error_names_its_cause(
 @pytest.mark.slow
 def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
     """A bulk check killed at any instant resumes and repeats only the calls that were in flight."""
-    source, out, receipts = listed(tmp_path, many(1500))
-    kills = (1, 200, 500, 501, 1200)
+    source, out, receipts = listed(tmp_path, many(900))
+    kills = (1, 200, 201, 600)
     with ServiceProcess("judiciary", loaded) as service:
         for lines in kills:
             run = begin(loaded, source, out, service)
@@ -158,22 +158,22 @@ def test_killed_run_resumes(loaded: Sandbox, tmp_path: Path) -> None:
     proven = estelam("receipt", "verify", receipts, "--json").json
     entries = estelam("ledger", "verify", "judiciary", "--json").json["entries"]
 
-    assert (0, ["NO"] * 1500, 1500) == (last.returncode, answers(out), proven["count"])
-    assert 1500 <= entries <= 1500 + len(kills) * WINDOW
+    assert (0, ["NO"] * 900, 900) == (last.returncode, answers(out), proven["count"])
+    assert 900 <= entries <= 900 + len(kills) * WINDOW
 
 
 @pytest.mark.slow
 def test_service_restart_loses_no_row(loaded: Sandbox, tmp_path: Path) -> None:
     """A service that is killed and restarted during a bulk check loses no row."""
-    source, out, receipts = listed(tmp_path, many(1500))
+    source, out, receipts = listed(tmp_path, many(900))
     with ServiceProcess("judiciary", loaded) as service:
         run = begin(loaded, source, out, service)
-        wait_for(receipts, 300, run)
+        wait_for(receipts, 200, run)
         service.kill()
         service.start()
         run.communicate(timeout=60)
 
-    assert (0, ["NO"] * 1500) == (run.returncode, answers(out))
+    assert (0, ["NO"] * 900) == (run.returncode, answers(out))
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def on_postgresql(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFac
     return sandbox
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(on_postgresql: Sandbox) -> Iterator[ServiceProcess]:
     with ServiceProcess("promissory", on_postgresql, workers=2) as service:
         yield service
@@ -111,14 +111,6 @@ def test_workers_share_one_ledger(on_postgresql: Sandbox, service: ServiceProces
     assert before + 30 == entries()
 
 
-def test_workers_end_with_supervisor(service: ServiceProcess) -> None:
-    """Workers end when their supervisor is killed."""
-    before = workers(service)
-    service.kill()
-
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
-
-
 def test_sqlite_allows_one_worker(sandbox: Sandbox) -> None:
     """More than one worker on SQLite is refused with the reason."""
     with pytest.raises(ProcessError, match="SQLite allows one serving process"):
@@ -129,3 +121,11 @@ def test_taken_port_is_not_shared(on_postgresql: Sandbox, service: ServiceProces
     """Workers do not share a port that another process has taken."""
     with pytest.raises(ProcessError, match="can't be bound"):
         ServiceProcess("promissory", on_postgresql, listen=service.address, workers=2).start()
+
+
+def test_workers_end_with_supervisor(service: ServiceProcess) -> None:
+    """Workers end when their supervisor is killed. It is the last test: the others need the service."""
+    before = workers(service)
+    service.kill()
+
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))

@@ -42,13 +42,17 @@ SPOILED = 1
 """The index of the entry that is spoiled, one of three."""
 _DEEP = "[" * 5000
 _NOTICES = ("", "[]", "{}", "5", '"load"', _DEEP, '{"%s": "x"}', '{"%s": 1e999}', '{"%s": null}', '{"%s": 1}')
-_MORE = (
-    '{"load": 1, "cut_at": 5}',
-    '{"load": 1, "coverage": 5}',
-    '{"load": 1, "coverage": {"since": "1400-01-01", "as_of": "2026-01-01T00:00:00"}}',
-    '{"restore": 1, "kept": "x", "ledger": "x", "operator": "x", "reason": "x"}',
-    '{"key_destruction": 1, "key": [], "operator": 5, "reason": {}}',
-    '{"recall": 99999999999999999999, "after": 1, "newest": 1, "answers": 1}',
+_OF_KIND = {
+    NoteKind.LOAD: (
+        '{"load": 1, "cut_at": 5}',
+        '{"load": 1, "coverage": 5}',
+        '{"load": 1, "coverage": {"since": "1400-01-01", "as_of": "2026-01-01T00:00:00"}}',
+    ),
+    NoteKind.RESTORE: ('{"restore": 1, "kept": "x", "ledger": "x", "operator": "x", "reason": "x"}',),
+    NoteKind.KEY_DESTRUCTION: ('{"key_destruction": 1, "key": [], "operator": 5, "reason": {}}',),
+    NoteKind.RECALL: ('{"recall": 99999999999999999999, "after": 1, "newest": 1, "answers": 1}',),
+}
+_OF_CATALOGUE = (
     '{"kind": [], "name": "x", "before": null, "after": null}',
     '{"kind": "grants", "name": "x", "before": 5, "after": [1]}',
 )
@@ -86,9 +90,9 @@ ENTRIES: dict[str, Callable[[Entry, SearchKeys], object]] = {
     **{
         f"{kind}: {notice[:30]}": _noted(notice.replace("%s", kind), SUBJECTS_OF_NOTES[kind])
         for kind in NoteKind
-        for notice in (*_NOTICES, *_MORE)
+        for notice in (*_NOTICES, *_OF_KIND[kind])
     },
-    **{f"notice: {notice[:30]}": _noted(notice, NOTICES) for notice in (*_NOTICES, *_MORE)},
+    **{f"notice: {notice[:30]}": _noted(notice, NOTICES) for notice in (*_NOTICES, *_OF_CATALOGUE)},
 }
 ROWS: dict[str, Callable[[Connection], object]] = {
     "leaf of another type": lambda c: c.exec_driver_sql("UPDATE ledger.entry SET leaf = 'text'"),
