@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.cosignature import Cosignature
 from estelam.receipts.tree import leaf_hash
 from estelam.telemetry import logs
+from tests.integration.test_witnessing import wait_for
 from tests.support.transparency_log import Log, witness_settings
 
 pytestmark = pytest.mark.slow
@@ -81,6 +82,31 @@ def test_killed(tmp_path: Path, environ: dict[str, str]) -> None:
         assert cosigned(client, size, 100, key)
         process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(30)
+
+
+def test_reload_with_unusable_files(tmp_path: Path, environ: dict[str, str]) -> None:
+    """A reload with a key or a state that can't be used leaves the witness running, and says why."""
+    key, log = (tmp_path / "witness.key").read_bytes(), tmp_path / "log"
+
+    def kept() -> list[str]:
+        return [line for line in log.read_text().splitlines() if "service.settings_kept" in line]
+
+    with serving(tmp_path, environ) as (process, client):
+        for count, spoil in enumerate(((tmp_path / "witness.key").write_bytes, _damage_state(tmp_path)), 1):
+            assert client.post("/add-checkpoint", content=LOG.submission(0, 3).encode()).status_code in {200, 409}
+            spoil(b"spoiled")
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda count=count: len(kept()) == count)  # type: ignore[misc]
+            (tmp_path / "witness.key").write_bytes(key)
+        text = log.read_text()
+
+    assert "service.restarted" not in text
+    assert "witness.key" in kept()[0]
+    assert "the last checkpoint of" in kept()[1]
+
+
+def _damage_state(folder: Path) -> Callable[[bytes], object]:
+    return lambda content: [path.write_bytes(content) for path in folder.glob("state*/*.checkpoint")]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A witness over HTTP: it never cosigns two checkpoints that contradict each other, whatever happens."""
 
+import errno
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from estelam.receipts import checkpoint, cosignature
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.cosignature import Cosigner
 from estelam.receipts.tree import Frontier
+from estelam.witness import state
 from estelam.witness.metrics import WitnessMetrics
 from estelam.witness.rejections import Rejection
 from estelam.witness.settings import WitnessedLog, WitnessSettings
@@ -325,6 +327,24 @@ def test_state_changed_while_running(
     assert {(503, "the witness can't read or write its state\n")} == {(one.status_code, one.text) for one in replies}
     assert "estelam_serving 0.0" in serving
     assert 200 == continued.status_code
+
+
+def test_unwritable_state(settings: WitnessSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A witness that can't write its state is not ready, also where nobody submits a checkpoint, until it can."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with observed(settings) as (client, metrics, events):
+        with monkeypatch.context() as full:
+            full.setattr(state, "write_atomic", fail)
+            wait_for(lambda: metrics.get("/ready").status_code == 503)
+            refused = submit(client, LOG.submission(0, 5)).status_code
+        wait_for(lambda: metrics.get("/ready").status_code == 200)
+        accepted = submit(client, LOG.submission(0, 5)).status_code
+
+    assert (503, 200) == (refused, accepted)
+    assert ["no space left on device"] == [one["error"] for one in events if one["event"] == "witness.unhealthy"]
 
 
 @contextmanager

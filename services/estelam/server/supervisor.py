@@ -166,15 +166,16 @@ class WorkerPool:
             self._start_worker()
 
     def _rolling_restart(self) -> None:
-        for old in list(self._workers):
+        for replaced, old in enumerate(workers := list(self._workers)):
             if self._stopping():
                 return
             process, port_file = self._start_worker()
             try:
                 self._wait_until_ready(process, port_file)
             except ServerError:
-                # The old workers stay: a failed restart must not reduce the service.
-                log.error("workers.restart_failed")
+                # The old workers stay: a failed restart must not reduce the service. Those replaced before stay too:
+                # only the files as they were could start others with the old settings.
+                log.error("workers.restart_failed", replaced=replaced, kept=len(workers) - replaced)
                 del self._workers[process]
                 return
             old.terminate()

@@ -19,6 +19,11 @@ class Metrics(ProcessMetrics):
 
     def __init__(self) -> None:
         super().__init__()
+        Gauge(
+            "estelam_started_timestamp_seconds",
+            "When this worker started with the settings that are in force in it, in seconds since 1970.",
+            registry=self.registry,
+        ).set_to_current_time()
         self._inquiries = Counter(
             "estelam_inquiries",
             "Inquiries by method, outcome and layer.",

@@ -37,6 +37,24 @@ class WitnessListener:
     metrics_port: int
 
 
+def check_files(settings: WitnessSettings) -> None:
+    """Check that a witness can start with the key and the state that *settings* name.
+
+    Raises:
+        KeyFileError: the key can't be used.
+        ServerError: the state is damaged.
+        OSError: a file can't be read.
+    """
+    Cosigner.load(settings.name, settings.private_key)
+    state = _state(settings)
+    state.require_folder()
+    state.check(each.origin for each in settings.logs)
+
+
+def _state(settings: WitnessSettings) -> WitnessState:
+    return WitnessState(settings.state, settings.kept_state or settings.state.with_name(f"{settings.state.name}.kept"))
+
+
 @contextlib.asynccontextmanager
 async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[WitnessListener]:
     """Serve the witness until the context ends.
@@ -46,7 +64,7 @@ async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[
         ServerError: the state is damaged or in use, or a port is.
         OSError: a file can't be read.
     """
-    state = WitnessState(settings.state, settings.kept_state or settings.state.with_name(f"{settings.state.name}.kept"))
+    state = _state(settings)
     cosigner = Cosigner.load(settings.name, settings.private_key)
     logs = {each.origin: [NoteKey.parse(key, KeyKind.NOTE) for key in each.keys] for each in settings.logs}
     metrics = WitnessMetrics()
@@ -73,7 +91,7 @@ async def run_witness(settings: WitnessSettings, clock: Clock) -> AsyncIterator[
 
 
 async def _watch_state(state: WitnessState, origins: Collection[str], metrics: WitnessMetrics) -> None:
-    """Set whether the witness is healthy: whether it can read its state. Logged whenever that changes."""
+    """Set whether the witness is healthy: whether it can read and write its state. Logged whenever that changes."""
     was_healthy = True
     while True:
         problem = await asyncio.to_thread(_problem, state, origins)
@@ -89,6 +107,7 @@ async def _watch_state(state: WitnessState, origins: Collection[str], metrics: W
 def _problem(state: WitnessState, origins: Collection[str]) -> str:
     try:
         state.check(origins)
+        state.check_writable()
     except (ServerError, OSError) as error:
         return describe_error(error)
     return ""

@@ -14,6 +14,7 @@ from estelam.core.exceptions import ServerError
 from estelam.core.files import write_atomic
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
+from estelam.receipts.note import MAX_NOTE
 
 
 class WitnessState:
@@ -37,9 +38,7 @@ class WitnessState:
         Raises:
             ServerError: there is no such folder, or another process holds the lock.
         """
-        if not self._folder.is_dir():
-            # Not made here: a witness that lost its folder would cosign what contradicts its earlier cosignatures.
-            raise ServerError(f"witness.state: there is no folder {self._folder}; make it once, for a new key alone")
+        self.require_folder()
         with (self._folder / "witness.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,6 +46,15 @@ class WitnessState:
                 raise ServerError(f"witness.state: another witness uses the folder {self._folder}") from error
             self.create()
             yield
+
+    def require_folder(self) -> None:
+        """Check that the first folder exists: a witness without it would cosign what contradicts its cosignatures.
+
+        Raises:
+            ServerError: there is none.
+        """
+        if not self._folder.is_dir():
+            raise ServerError(f"witness.state: there is no folder {self._folder}; make it once, for a new key alone")
 
     def create(self) -> None:
         """Create the folders where there are none yet.
@@ -73,6 +81,15 @@ class WitnessState:
                     f"witness.state: the last checkpoint of {origin} in {names}: {error}. If the other copy was never "
                     "restored from a backup, remove the damaged one; otherwise use a new key and name, with new folders"
                 ) from None
+
+    def check_writable(self) -> None:
+        """Check that the next checkpoint could be stored: that a file of its size can be written in each folder.
+
+        Raises:
+            OSError: it can't.
+        """
+        for folder in self._folders:
+            write_atomic(folder / "witness.written", bytes(MAX_NOTE))
 
     def last(self, origin: str) -> Checkpoint | None:
         """Return the last checkpoint that was cosigned of the log *origin*; None if none was.

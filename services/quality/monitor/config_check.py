@@ -1,6 +1,6 @@
 """Checks of rules, agreements and monitor settings against the catalogue; each problem names its file or setting."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from estelam.catalogue import loader
@@ -38,6 +38,21 @@ def find_problems(settings: QualitySettings, clock: Clock) -> list[str]:
     problems += [f"[quality] {problem}" for problem in _check_certificates(settings, catalogue, clock)]
     problems += [f"[quality] {problem}" for problem in _check_witness(settings)]
     return problems
+
+
+def find_file_problems(settings: QualitySettings) -> list[str]:
+    """Return which files can't be used; empty if the monitor can start and work with all that *settings* name.
+
+    Raises:
+        CatalogueError: the catalogue can't be used.
+    """
+    catalogue = loader.read_catalogue(settings.catalogue)
+    reads: dict[str, Callable[[], object]] = {"rules": partial(slo.read, settings.rules, catalogue)}
+    if ca_certificates := settings.ca_certificates:
+        for probe in settings.probe:
+            identity = ClientIdentity(probe.certificate, probe.private_key, ca_certificates)
+            reads[f"probe.{probe.consumer}"] = identity.credentials
+    return [f"[quality] {problem}" for problem in (*_unreadable(reads), *_check_witness(settings))]
 
 
 def _check_agreements(catalogue: Catalogue) -> Iterator[str]:
@@ -119,10 +134,15 @@ def _check_witness(settings: QualitySettings) -> Iterator[str]:
     }
     if settings.witness_key:
         loads["witness_key"] = partial(Cosigner.load, settings.witness_name, settings.witness_key)
+    yield from _unreadable(loads)
+
+
+def _unreadable(loads: Mapping[str, Callable[[], object]]) -> Iterator[str]:
+    """Yield the problem of each setting whose function in *loads* fails."""
     for setting, load in loads.items():
         try:
             load()
-        except (OSError, KeyFileError) as error:
+        except (OSError, KeyFileError, RulebookError) as error:
             yield f"{setting}: {describe_error(error)}"
 
 

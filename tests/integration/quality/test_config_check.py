@@ -42,6 +42,28 @@ def problems(settings: QualitySettings, **overrides: object) -> str:
     return "\n".join(config_check.find_problems(settings.model_copy(update=overrides), Clock()))
 
 
+def test_files_of_a_reload(complete_sandbox: Sandbox, tmp_path: Path) -> None:
+    """A reload checks that the files can be used; what only leaves a service unprobed does not refuse it."""
+    settings, spoiled = complete_sandbox.quality(), tmp_path / "spoiled"
+    spoiled.write_text("spoiled", "ascii")
+    probe = settings.probe[0]
+    changes: dict[str, dict[str, object]] = {
+        "rules": {"rules": spoiled},
+        f"probe.{probe.consumer}": {"probe": (probe.model_copy(update={"private_key": spoiled}),)},
+        "ledger_certificates.promissory": {"ledger_certificates": {"promissory": spoiled}},
+        "witness_key": {"witness_key": spoiled},
+        "": {"addresses": {}},
+    }
+    found = {
+        name: config_check.find_file_problems(settings.model_copy(update=change)) for name, change in changes.items()
+    }
+
+    assert [] == found.pop("")
+    assert {name: [f"[quality] {name}: {spoiled}"] for name in found} == {
+        name: [": ".join(problem.split(": ")[:2]) for problem in problems] for name, problems in found.items()
+    }
+
+
 def test_consistent_configuration(complete_sandbox: Sandbox) -> None:
     """A consistent configuration is valid and exits with 0."""
     done = run_command(complete_sandbox, "quality", "check", "--json")

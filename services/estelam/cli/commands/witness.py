@@ -12,7 +12,7 @@ from estelam.core.settings import load_settings
 from estelam.receipts.cosignature import Cosigner
 from estelam.server.process import run_until_shutdown
 from estelam.web.event_loop import run_in_event_loop
-from estelam.witness.app import run_witness
+from estelam.witness.app import check_files, run_witness
 from estelam.witness.settings import WitnessSettings
 
 
@@ -22,6 +22,7 @@ def serve(listen: str | None, port_file: Path | None, *, as_json: bool) -> None:
         run_until_shutdown(
             partial(load_settings, WitnessSettings, listen=listen),
             lambda settings: run_in_event_loop(run_witness(settings, Clock())),
+            check=check_files,
             port_file=port_file,
         )
 
