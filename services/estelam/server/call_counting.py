@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from estelam.core.addresses import beside
 from estelam.core.clock import Clock
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.ledger.kept import beside
 from estelam.telemetry.call_counts import CallCounter
 from estelam.telemetry.call_journal import CallJournal
 from estelam.telemetry.process_metrics import ProcessMetrics
