@@ -1,7 +1,7 @@
 """HTTP listeners in the event loop of the process: limits for connections and requests, and a graceful shutdown.
 
-uvicorn parses HTTP and runs the application. It bounds neither handshakes nor the time of a request nor the connections
-of one client; the classes here do.
+uvicorn parses HTTP and runs the application. It bounds neither handshakes and their rate nor the time of a request nor
+the connections of one client; the classes here do.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from weakref import WeakValueDictionary
 
 import structlog
 import uvicorn
@@ -38,6 +39,12 @@ ACCEPTED_TOGETHER: Final = 8
 """So many are accepted before the others are read."""
 HANDSHAKES_SHARE: Final = 4
 """At most one in so many connections may be an unfinished handshake."""
+HANDSHAKE_GAP_SECONDS: Final = 0.005
+"""The time between two handshakes of one address, each of which takes 1 to 2 ms of CPU before the client is known."""
+HANDSHAKE_BURST: Final = 64
+"""So many handshakes of an address may begin at once, after none for a while."""
+MAX_ADDRESSES: Final = 1024
+"""Addresses whose turn has passed are forgotten once so many are known."""
 TLS_BUFFER_BYTES: Final = 16384
 """As much as a TLS record holds."""
 
@@ -229,6 +236,31 @@ class _Connection:
                 self.accepted.shutdown(socket.SHUT_RDWR)
 
 
+class _HandshakeTurns:
+    """Spaces the handshakes of each address; those of others do not wait."""
+
+    def __init__(self) -> None:
+        self._next: dict[Hashable, float] = {}
+        """When the next turn of each address would be, if there were no bursts."""
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
+        self._loop = asyncio.get_running_loop()
+
+    async def wait(self, address: Hashable, is_waiting: Callable[[], bool]) -> bool:
+        """Wait for the next turn of *address*, in order of arrival; return whether the client *is_waiting* still."""
+        lock = self._locks.get(address) or self._locks.setdefault(address, asyncio.Lock())
+        async with lock:
+            if not is_waiting():  # takes no turn
+                return False
+            now = self._loop.time()
+            turn = max(now, self._next.get(address, now))
+            if len(self._next) >= MAX_ADDRESSES:
+                self._next = {each: at for each, at in self._next.items() if at > now}
+            self._next[address] = turn + HANDSHAKE_GAP_SECONDS
+            if (seconds := turn - now - HANDSHAKE_BURST * HANDSHAKE_GAP_SECONDS) > 0:
+                await asyncio.sleep(seconds)
+        return is_waiting()
+
+
 class _Acceptor:
     """Accepts connections, and drops those that are too many.
 
@@ -252,6 +284,7 @@ class _Acceptor:
         """Connections without a whole request so far, from the oldest to the newest; unfinished handshakes too."""
         self._used: dict[_Connection, None] = {}
         """The others, from the one whose last request is the longest ago."""
+        self._turns = _HandshakeTurns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         bound.settimeout(0)
@@ -301,8 +334,16 @@ class _Acceptor:
             protocol.on_lost = lambda: self._forget(connection)
             return protocol
 
-        if connection not in self._unused:  # dropped since
-            connection.accepted.close()
+        def is_waiting() -> bool:
+            return connection in self._unused  # else it has been dropped
+
+        may_begin = False
+        try:
+            may_begin = await self._turns.wait(connection.owner, is_waiting) if self._tls else is_waiting()
+        finally:
+            if not may_begin:
+                connection.accepted.close()
+        if not may_begin:
             return
         connection.accepted.setblocking(False)  # noqa: FBT003 - its signature
         seconds = self._limits.handshake_seconds if self._tls else None

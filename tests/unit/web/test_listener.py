@@ -67,8 +67,10 @@ def connect() -> Iterator[Callable[..., socket.socket]]:
     """Open connections, with the certificate of a name, and send what is passed; all are closed at the end."""
     with contextlib.ExitStack() as opened:
 
-        def open_one(port: int, sent: bytes = b"", pki: Path | None = None, name: str = "") -> socket.socket:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+        def open_one(
+            port: int, sent: bytes = b"", pki: Path | None = None, name: str = "", address: str = ""
+        ) -> socket.socket:
+            connection = socket.create_connection(("127.0.0.1", port), 30, (address, 0))
             if pki:
                 tls = client_context(pki / f"{name}.crt", pki / f"{name}.key", pki / "ca.crt", alpn=["http/1.1"])
                 connection = tls.wrap_socket(connection, server_hostname="localhost")
@@ -109,6 +111,23 @@ def test_pipelined_requests(port: int, connect: Callable[..., socket.socket]) ->
         received += connection.recv(65536)
 
     assert b"ab" == ask(connection)
+
+
+def test_handshakes_take_turns(
+    pki: Path, tls_port: int, connect: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handshakes of one address are spaced beyond a burst; those of another address do not wait."""
+    monkeypatch.setattr(listener, "HANDSHAKE_GAP_SECONDS", 3600)
+    monkeypatch.setattr(listener, "HANDSHAKE_BURST", 3)
+    answers = [ask(connect(tls_port, b"", pki, "greedy")) for _ in range(4)]
+    waiting = connect(tls_port)
+    waiting.settimeout(1)
+    waiting.sendall(b"\x16\x03\x01")  # of a handshake
+    honest = ask(connect(tls_port, b"", pki, "honest", address="127.0.0.2"))
+
+    assert [b"ab"] * 5 == [*answers, honest]
+    with pytest.raises(TimeoutError):  # the server has not looked at the handshake, which would have failed by now
+        waiting.recv(1)
 
 
 @pytest.mark.parametrize("sent", [b"", b"P", REQUEST[:-2], REQUEST[:-1]], ids=["silent", "one byte", "head", "body"])
