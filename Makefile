@@ -33,6 +33,11 @@ $(VENV)/.ready: pyproject.toml $(LOCK)
 run: $(VENV)/.ready ## Start all services on loopback with sample data, until Ctrl-C (PORT_PROMISSORY=6051 ...: other ports)
 	$(BIN)/estelam dev $(ARGS)
 
+.PHONY: compose
+compose: $(VENV)/.ready ## Build the image and start all organisations in containers on loopback, for a trial (needs docker)
+	$(BIN)/python -m tools.commands.compose_secrets
+	docker compose --env-file deploy/secrets/env -f deploy/compose.yaml up --build
+
 .PHONY: demo
 demo: $(VENV)/.ready ## Run a complete scenario through the command line, in a temporary folder
 	$(BIN)/python -m tools.commands.demo

@@ -1,11 +1,14 @@
 """The files under `deploy/` are consistent: names, files, settings and timeouts."""
 
 import configparser
+import json
+import re
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from estelam.core.clock import Clock
 from estelam.core.settings import ServingSettings, SettingsError, StoreSettings, load_settings
 from estelam.core.settings_file import CONFIG
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
+from estelam.server.file_check import check_serving_files, check_store_files
 from estelam.storage.grants import Role
 from estelam.storage.migrate import migrate
 from estelam.witness.settings import WitnessSettings
@@ -38,6 +42,7 @@ from sataad_adapter.settings import SetadSettings
 from tests.conftest import STORING, Start, promissory_opening
 from tests.e2e.conftest import CommandLine, caller
 from tests.unit.receipts.test_cosignature import LOG_KEY
+from tools.commands import compose_secrets
 from tools.env import postgres
 from tools.env.envoy import CONFIGS
 from tools.env.postgres import BIN, PostgresCluster
@@ -140,6 +145,47 @@ def test_compose_ports_and_images() -> None:
     """Compose publishes ports on loopback only and pins every image to a version."""
     assert all(port.startswith("127.0.0.1:") for ports in found("ports", within=COMPOSE) for port in ports)
     assert all(":" in image and not image.endswith(":latest") for image in found("image", within=COMPOSE))
+
+
+@pytest.fixture(scope="module")
+def trial_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make compose` creates."""
+    folder = tmp_path_factory.mktemp("compose") / "secrets"
+    compose_secrets.create(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [*KINDS, "quality"])
+def test_compose_secrets_are_complete(name: str, trial_secrets: Path, tmp_path: Path) -> None:
+    """Each service can start with the keys and certificates that `make compose` creates, readable in containers."""
+    text = (DEPLOY / name / "estelam.toml").read_text("utf-8")
+    for kind in ("pki", "keys"):
+        text = text.replace(f"/etc/estelam/{kind}/", f"{trial_secrets / name / kind}/")
+    paths = [Path(path) for path in re.findall(f'"({trial_secrets}/[^"]*)"', text)]
+    config = tmp_path / "estelam.toml"
+    config.write_text(text.replace('"access.toml"', f'"{DEPLOY / name / "access.toml"}"'), "utf-8")
+
+    assert paths
+    assert [path for path in paths if not (path.is_file() and path.stat().st_mode & 0o004)] == []
+    if name in KINDS:
+        stores = {f"ESTELAM_{kind.upper()}_STORE": "postgresql+psycopg://estelam@db/x" for kind in STORING}
+        given = load_settings(KINDS[name], environ={CONFIG: str(config), **stores})
+        check_store_files(given) if isinstance(given, StoreSettings) else check_serving_files(given)
+
+
+def test_image_health_check_and_labels() -> None:
+    """The image's health check is the one of Compose, and its labels name this version and licence."""
+    image = (DEPLOY / "Dockerfile").read_text("utf-8")
+    checked = re.search(r"HEALTHCHECK [^\n]*\\\n *CMD (\[.*\])", image)
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', image))
+
+    assert checked is not None
+    assert json.loads(checked[1]) == COMPOSE["x-worker"]["healthcheck"]["test"][1:]
+    assert (version("estelam"), "Apache-2.0") == (labels["version"], labels["licenses"])
+    assert "--require-hashes -r requirements/image.txt" in image
+    linked = {path.readlink().name for path in (DEPLOY.parent / "services").rglob("*") if path.is_symlink()}
+    assert linked <= set(re.findall(r"^COPY (\w+) \w+$", image, re.MULTILINE))
+    assert {f"!{name}" for name in linked} <= set((DEPLOY.parent / ".dockerignore").read_text("utf-8").split())
 
 
 # Kubernetes
