@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,14 +28,15 @@ from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.query import QueryError, read_query
 from estelam.web.rendering import SiteRenderer, messages_for
-from quality.dashboard import sparklines
+from quality.dashboard import feeds, sparklines
 from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
+from quality.dashboard.feeds import Entry
 from quality.dashboard.report_archive import FILES
 from quality.dashboard.status import ExchangeStatus
 from quality.evaluation.report_model import Report
-from quality.periods import Month, instant_of
+from quality.periods import Month, instant_of, minute_of
 from quality.report import charts
 from quality.report.i18n import Localizer
 from quality.settings import QualitySettings
@@ -91,6 +92,10 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         "duties": pages.duties,
         "changes": pages.changes,
         "reports": pages.reports,
+        "outages.atom": pages.outages_feed,
+        "changes.atom": pages.changes_feed,
+        "reports.atom": pages.reports_feed,
+        "outages.ics": pages.outages_calendar,
     }
     routes = [
         LANGUAGE_REDIRECT,
@@ -179,6 +184,40 @@ class _Pages:
     async def reports(self, request: Request, language: str) -> Response:
         """List the monthly reports."""
         return _render(request, language, "reports.html", reports=await self._data.reports())
+
+    async def outages_feed(self, request: Request, language: str) -> Response:
+        """Return the feed of announced outages."""
+        outages, catalogue = await asyncio.gather(self._data.outages(), self._data.catalogue())
+        texts, now = messages_for(__package__, language), minute_of(self._data.now())
+        entries = feeds.outage_entries(outages, catalogue, texts, Localizer(language), now)
+        return self._feed(request, "outages", entries, language)
+
+    async def changes_feed(self, request: Request, language: str) -> Response:
+        """Return the feed of changes of the catalogue."""
+        changes, catalogue = await asyncio.gather(self._data.changes(), self._data.catalogue())
+        texts = messages_for(__package__, language)
+        words = ChangeTexts(catalogue, texts, Localizer(language))
+        return self._feed(request, "changes", feeds.change_entries(changes, words, texts, language), language)
+
+    async def reports_feed(self, request: Request, language: str) -> Response:
+        """Return the feed of monthly reports."""
+        texts = messages_for(__package__, language)
+        entries = feeds.report_entries(await self._data.reports(), Localizer(language), texts)
+        return self._feed(request, "reports", entries, language)
+
+    async def outages_calendar(self, _request: Request, language: str) -> Response:
+        """Return the calendar of announced outages."""
+        outages, catalogue = await asyncio.gather(self._data.outages(), self._data.catalogue())
+        texts, now = messages_for(__package__, language), minute_of(self._data.now())
+        content = feeds.calendar(outages, catalogue, texts, Localizer(language), now)
+        return Response(content, media_type=feeds.CALENDAR)
+
+    def _feed(self, request: Request, name: str, entries: Iterable[Entry], language: str) -> Response:
+        texts = messages_for(__package__, language)
+        title = f"{texts['site']}: {texts['nav_' + name]}"
+        base = str(request.base_url)
+        content = feeds.atom(name, title, entries, base=base, language=language, now=self._data.now())
+        return Response(content, media_type=feeds.ATOM)
 
     async def report_file(self, request: Request) -> Response:
         """Return one file of a report, byte for byte as it was signed."""

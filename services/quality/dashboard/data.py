@@ -14,7 +14,7 @@ from estelam.catalogue.model import Catalogue
 from estelam.core.clock import Clock
 from estelam.core.keys import verifying_keys
 from estelam.storage.store import Store
-from quality import slo
+from quality import repository, slo
 from quality.dashboard import change_feed, report_archive
 from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.report_archive import ArchivedReport
@@ -24,6 +24,7 @@ from quality.evaluation.build import AudienceView, build_report
 from quality.evaluation.period_data import load_period
 from quality.evaluation.report_model import Report
 from quality.periods import Month, minute_of
+from quality.records import PlannedOutage
 from quality.settings import QualitySettings
 from quality.slo import Rulebook
 
@@ -54,6 +55,8 @@ class DashboardData:
         self.catalogue = AsyncCache(self._catalogue, OTHER_SECONDS)
         self.changes = AsyncCache(self._load_changes, OTHER_SECONDS)
         """All recorded changes of the catalogue, newest first."""
+        self.outages = AsyncCache(self._load_outages, OTHER_SECONDS)
+        """All announced outages, including those that are over or withdrawn."""
         self.reports = AsyncCache(self._load_reports, OTHER_SECONDS)
         """The monthly reports, newest month first."""
 
@@ -86,6 +89,10 @@ class DashboardData:
 
     def _load_changes(self) -> list[RecordedChange]:
         return change_feed.list_changes(self._settings)
+
+    def _load_outages(self) -> list[PlannedOutage]:
+        with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
+            return repository.all_outages(connection)
 
     def _load_reports(self) -> list[ArchivedReport]:
         return report_archive.list_reports(self._settings.reports, self._keys)
