@@ -52,6 +52,18 @@ def report(
 
 @app.command()
 @implemented
+def agreement(
+    number: Annotated[str, typer.Argument(help="The agreement's number in the catalogue, as S01.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a service level agreement in Persian (Markdown) for signature, with the signatures in the catalogue.
+
+    Who has signed is kept in agreements.yaml of the catalogue, under `signatures`.
+    """
+
+
+@app.command()
+@implemented
 def collect(as_json: AsJson = False) -> None:
     """Collect the new entries of every ledger in the settings; run it every minute, and before a report."""
 

@@ -13,6 +13,8 @@ from estelam.core.keys import verifying_keys
 from estelam.core.settings import load_settings
 from estelam.ledger.errors import LedgerCorruptError
 from quality import service as process
+from quality import slo
+from quality.documents import drafts
 from quality.monitor import call_collector, config_check, ledger_collector
 from quality.report import generate, signing
 from quality.settings import QualitySettings
@@ -42,6 +44,21 @@ def report(month: str, audience: list[str], *, force: bool, as_json: bool) -> No
         )
     rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
     output.print_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
+
+
+def agreement(number: str, *, as_json: bool) -> None:
+    """Print the agreement of that *number* for signature."""
+    with output.user_errors(as_json=as_json):
+        settings = load_settings(QualitySettings)
+        catalogue = read_catalogue(settings.catalogue)
+        text = drafts.agreement_text(catalogue, slo.read(settings.rules, catalogue), number)
+        found = next(one for one in catalogue.agreements if one.id == number)
+        signed = {one.party: one.on for one in found.signatures}
+    if as_json:
+        parties = [{"party": each, "signed": signed.get(each)} for each in drafts.signatories(catalogue, found)]
+        output.print_record({"number": number, "parties": parties, "text": text}, as_json=True)
+    else:
+        output.print_line(text.rstrip())
 
 
 def collect(*, as_json: bool) -> None:

@@ -24,6 +24,13 @@ def test_no_other_pages() -> None:
     assert set(PAGES) == {path.name for path in reference.FOLDER.iterdir()}
 
 
+def test_drafts_are_current() -> None:
+    """The drafts in Persian are what the rules, limits and the error catalogue say now."""
+    written = {path.name: path.read_text("utf-8") for path in reference.DRAFTS.iterdir()}
+
+    assert dict(reference.drafts_in_persian()) == written
+
+
 def test_settings_have_a_meaning() -> None:
     """Every setting has a type and a meaning."""
     rows = [line.split(" | ") for line in PAGES["settings.md"].splitlines() if line.startswith("| `")]

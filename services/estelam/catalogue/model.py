@@ -124,6 +124,14 @@ class Grant(Record):
     note: Text | None = None
 
 
+class Signature(Record):
+    """That a party has signed an agreement. The reference is that of the letter; it names no person."""
+
+    party: Slug
+    on: Day
+    reference: Text
+
+
 class Agreement(Record):
     """A service level agreement between a provider, a consumer and the exchange (R4.3)."""
 
@@ -136,6 +144,8 @@ class Agreement(Record):
     rules: Slug
     """Name of the set of quality rules that the agreement promises."""
     reference: Text
+    signatures: list[Signature] = []
+    """Who has signed so far: provider, consumer and exchange centre."""
 
 
 DutyState = Literal["unknown", "open", "done"]

@@ -1,0 +1,1 @@
+"""Drafts in Persian for the Working Group: rulebook, change policy and service level agreement."""
