@@ -65,6 +65,7 @@ class Call:
     def __init__(self, server: "PolledServer", event: Any) -> None:
         self._server = server
         self._core = event.call
+        """gRPC's call, of 20 kB; None once it has ended, since a timer or a queue may hold this object for a while."""
         self._answered = threading.Lock()
         self._certificates: tuple[bytes, ...] | None = None
         self._on_end: Notify | None = None
@@ -94,13 +95,14 @@ class Call:
 
     def certificates(self) -> tuple[bytes, ...]:
         """Return the certificate (PEM) of the caller's connection; nothing if it has none."""
-        if self._certificates is None:
-            self._certificates = tuple(cygrpc.auth_context(self._core).get(b"x509_pem_cert", ()))
-        return self._certificates
+        if self._certificates is None and (core := self._core) is not None:
+            self._certificates = tuple(cygrpc.auth_context(core).get(b"x509_pem_cert", ()))
+        return self._certificates or ()
 
     def peer(self) -> str:
         """Return the other end's address, as gRPC writes it; nothing once the connection has ended."""
-        return bytes(self._core.peer()).decode("ascii", "replace")
+        core = self._core
+        return "" if core is None else bytes(core.peer()).decode("ascii", "replace")
 
     def on_end(self, notify: Notify) -> None:
         """Call *notify* in the polling thread when the call has ended, perhaps before any reply."""
@@ -158,9 +160,11 @@ class Call:
         return True
 
     def _start(self, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:
+        if (core := self._core) is None:  # nobody waits for it
+            return
         if not self._started:
             operations = (cygrpc.SendInitialMetadataOperation(None, 0), *operations)
-        self._core.start_server_batch(operations, tag)
+        core.start_server_batch(operations, tag)
         self._started = True
 
     def _received(self, event: Any) -> None:
@@ -170,7 +174,7 @@ class Call:
             return  # displaced by other calls
         if self.request is not None:
             self._server.queue(self)
-        elif event.success:
+        elif event.success and not self.has_ended:
             # A caller who has cancelled the call sends no message either. The event of that end follows.
             self._core.start_server_batch((), self._received_nothing)
 
@@ -183,6 +187,7 @@ class Call:
         self._server.remove(self)
         if self._answered.acquire(blocking=False):  # no reply can follow
             self._server.on_unanswered(self)
+        self._core = None
         notify, self._on_end = self._on_end, None
         if notify is not None:
             notify()

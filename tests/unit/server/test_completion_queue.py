@@ -252,6 +252,25 @@ def test_poll_without_waiting() -> None:
     assert found is False
 
 
+def test_ended_call_keeps_nothing_of_grpc(start: Start) -> None:
+    """A call that has ended, which a timer may hold for seconds, frees gRPC's call; a late reply is ignored."""
+    waiting: list[Call] = []
+    server = start(waiting.append)
+    with server.channel() as channel:
+        cancelled = method(channel).future(b"", timeout=WAIT_SECONDS)
+        arrived = until(lambda: len(waiting) == 1)
+        (call,) = waiting
+        peer = call.peer()
+        cancelled.cancel()
+        ended = until(lambda: call.has_ended and call._core is None)
+        call.reply(b"late")
+
+    assert arrived
+    assert ended
+    assert ("", b"127.0.0.1" in peer.encode()) == (call.peer(), True)
+    assert server.faults == []
+
+
 def test_owners_take_turns() -> None:
     """Of calls that wait, one of each owner is served in turn, also where one had more and came first."""
     served: list[str] = []
