@@ -31,7 +31,14 @@ def documents(rules: Rulebook) -> Mapping[str, str]:
         "quality-rules.md": _render("quality-rules.md", rules=rules),
         "change-policy.md": _render("change-policy.md"),
         "service-level-agreement.md": _render(
-            "agreement.md", rules=rules, agreement=None, service=None, provider=None, consumer=None, sets=_agreed(rules)
+            "agreement.md",
+            rules=rules,
+            agreement=None,
+            signed={},
+            service=None,
+            provider=None,
+            consumer=None,
+            sets=_agreed(rules),
         ),
     }
 
@@ -55,6 +62,7 @@ def agreement_text(catalogue: Catalogue, rules: Rulebook, number: str) -> str:
         "agreement.md",
         rules=rules,
         agreement=agreement,
+        signed={one.party: one for one in agreement.signatures},
         service=service,
         provider=provider,
         consumer=consumer,

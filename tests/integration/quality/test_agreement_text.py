@@ -1,6 +1,6 @@
 """The text of an agreement, and who has signed it."""
 
-import yaml
+from datetime import date
 
 from estelam.catalogue.loader import read_catalogue
 from quality import slo
@@ -14,7 +14,7 @@ def test_agreement(quality_store: QualityStore) -> None:
     number = read_catalogue(settings.catalogue).agreements[0].id
 
     def sign(content: dict[str, list[dict[str, object]]]) -> None:
-        content["agreements"][0]["signatures"] = yaml.safe_load("[{party: nix, on: 2026-10-23, reference: NIX-77}]")
+        content["agreements"][0]["signatures"] = [{"party": "nix", "on": date(2026, 10, 23), "reference": "NIX-77"}]
 
     quality_store.edit("agreements.yaml", sign)
     catalogue = read_catalogue(settings.catalogue)
