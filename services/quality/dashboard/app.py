@@ -130,8 +130,12 @@ class _Pages:
 
     async def overview(self, request: Request, language: str) -> Response:
         """Show the current status of every service and the month's summary."""
-        exchange, month = await asyncio.gather(self._data.status(), self._data.month())
-        return _render(request, language, "overview.html", exchange=exchange, **_month_context(month))
+        exchange, month, catalogue = await asyncio.gather(
+            self._data.status(), self._data.month(), self._data.catalogue()
+        )
+        listed = [service for service in catalogue.services if not service.wire]
+        context = {"exchange": exchange, "listed": listed, "catalogue": catalogue, **_month_context(month)}
+        return _render(request, language, "overview.html", **context)
 
     async def service(self, request: Request, language: str) -> Response:
         """Show one service by method and consumer."""

@@ -66,3 +66,12 @@ def test_calendar(running: RunningDashboard) -> None:
     assert ("CONFIRMED", "CANCELLED") == (first["status"], withdrawn["status"])
     assert "Promissory note inquiry" in first["summary"]
     assert "maintenance" == first["description"]
+
+
+def test_listed_services_are_not_measured(running: RunningDashboard) -> None:
+    """The overview names each service that is listed only, as not measured."""
+    with running.client() as client:
+        page = client.get("/en/").text.partition('id="listed"')[2]
+
+    assert 6 == page.count("badge is-unmeasured")
+    assert "Tax debt" in page
