@@ -7,6 +7,7 @@
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.util.stream.Collectors.joining;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -16,6 +17,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -463,6 +465,24 @@ public final class Check {
                 + (asOf.isEmpty() ? "" : ", true as of " + Instant.ofEpochSecond(last(asOf, 1, VARINT).value));
     }
 
+    /** A text as it is printed: control and format characters, which could mislead, as escapes, but not the joiners of Persian. */
+    static String shown(String text) {
+        return text.codePoints().mapToObj(each -> switch (Character.getType(each)) {
+            case Character.CONTROL, Character.FORMAT, Character.LINE_SEPARATOR, Character.PARAGRAPH_SEPARATOR -> escaped(each);
+            default -> Character.toString(each);
+        }).collect(joining());
+    }
+
+    static String escaped(int each) {
+        return switch (each) {
+            case 0x200c, 0x200d -> Character.toString(each);
+            case '\t' -> "\\t";
+            case '\n' -> "\\n";
+            case '\r' -> "\\r";
+            default -> String.format(each < 0x100 ? "\\x%02x" : each < 0x10000 ? "\\u%04x" : "\\U%08x", each);
+        };
+    }
+
     public static void main(String[] arguments) {
         System.setOut(new PrintStream(System.out, true, UTF_8));
         System.setErr(new PrintStream(System.err, true, UTF_8));
@@ -477,13 +497,15 @@ public final class Check {
                     String text = lines.next().replaceAll("^[ \t\r]+|[ \t\r]+$", "");
                     if (text.isEmpty()) continue;
                     number++;
-                    System.out.println(check(text, keys));
+                    System.out.println(shown(check(text, keys)));
                 }
                 if (lines.ioException() != null) throw lines.ioException();
             }
             if (number == 0) throw malformed("the file is empty");
         } catch (Problem problem) {
             end(problem.verdict, number, problem.getMessage());
+        } catch (InvalidPathException error) {
+            end("MALFORMED", 0, error.getInput() + ": can't be named in this locale; rename the file");
         } catch (IOException error) {
             end("MALFORMED", number, unusable(arguments[0], error).getMessage());
         } catch (GeneralSecurityException | RuntimeException | Error error) { // Java itself would end with 1
@@ -492,7 +514,7 @@ public final class Check {
     }
 
     static void end(String verdict, int number, String text) {
-        System.err.println(verdict + ": " + (number > 0 ? "reply " + number + ": " : "") + text);
+        System.err.println(verdict + ": " + (number > 0 ? "reply " + number + ": " : "") + shown(text));
         System.exit(EXITS.get(verdict));
     }
 }

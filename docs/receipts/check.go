@@ -31,6 +31,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/note"
@@ -448,6 +449,27 @@ func coverage(answered []field) (stated string) {
 	return stated
 }
 
+// shown returns a text as it is printed: control and format characters, which could mislead, as escapes, but not the
+// joiners of Persian.
+func shown(text string) string {
+	var found strings.Builder
+	for _, each := range text {
+		switch {
+		case each == '\u200c' || each == '\u200d' || !unicode.In(each, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			found.WriteRune(each)
+		case each == '\t' || each == '\n' || each == '\r':
+			found.WriteString(strings.Trim(strconv.QuoteRune(each), "'"))
+		case each < 0x100:
+			fmt.Fprintf(&found, "\\x%02x", each)
+		case each < 0x10000:
+			fmt.Fprintf(&found, "\\u%04x", each)
+		default:
+			fmt.Fprintf(&found, "\\U%08x", each)
+		}
+	}
+	return found.String()
+}
+
 func main() {
 	number := 0
 	defer func() {
@@ -460,7 +482,7 @@ func main() {
 			if number > 0 {
 				where = fmt.Sprintf("reply %d: ", number)
 			}
-			fmt.Fprintf(os.Stderr, "%s: %s%s\n", why.verdict, where, why.text)
+			fmt.Fprintf(os.Stderr, "%s: %s%s\n", why.verdict, where, shown(why.text))
 			os.Exit(exits[why.verdict])
 		}
 	}()
@@ -478,7 +500,7 @@ func main() {
 		done = err != nil
 		if content = strings.Trim(content, " \t\r\n"); content != "" {
 			number++
-			fmt.Println(check(content, keys))
+			fmt.Println(shown(check(content, keys)))
 		}
 	}
 	require(number > 0, "MALFORMED", "the file is empty")

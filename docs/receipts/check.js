@@ -266,6 +266,17 @@ function* lines(file) {
   yield rest;
 }
 
+const SHORT = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+
+// A text as it is printed: control and format characters, which could mislead, as escapes, but not the joiners of Persian.
+function shown(text) {
+  return text.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (each) => {
+    const code = each.codePointAt(0);
+    const [mark, width] = code < 256 ? ["x", 2] : code < 65536 ? ["u", 4] : ["U", 8];
+    return SHORT[each] ?? `\\${mark}${code.toString(16).padStart(width, "0")}`;
+  });
+}
+
 function main(saved, certificates, retired, ...more) {
   let number = 0;
   try {
@@ -277,12 +288,12 @@ function main(saved, certificates, retired, ...more) {
       const text = line.replace(/^[ \t\r]+|[ \t\r]+$/g, "");
       if (!text) continue;
       number++;
-      console.log(check(text, keys));
+      console.log(shown(check(text, keys)));
     }
     if (!number) fail("MALFORMED", "the file is empty");
     return 0;
   } catch (error) {
-    console.error(`${error.verdict ?? "NOT CHECKED"}: ${number ? `reply ${number}: ` : ""}${error.message}`);
+    console.error(`${error.verdict ?? "NOT CHECKED"}: ${number ? `reply ${number}: ` : ""}${shown(error.message)}`);
     return EXITS[error.verdict] ?? 21;
   }
 }

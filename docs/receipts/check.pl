@@ -27,6 +27,14 @@ sub opened { my $file = shift; -e $file or $!{EACCES} or fail("MALFORMED", "$fil
   -d $file and fail("MALFORMED", "$file: is a directory");
   open my $in, "<:raw", $file or fail("MALFORMED", "$file: " . lcfirst $!); $in }
 sub text { my $in = opened(shift); local $/; <$in> // "" }
+# A text as it is printed: control and format characters, which could mislead, as escapes, but not the joiners of Persian.
+sub shown {
+  my $text = decode("UTF-8", shift, Encode::FB_PERLQQ);
+  my %short = ("\t" => '\t', "\n" => '\n', "\r" => '\r');
+  $text =~ s/((?![\x{200c}\x{200d}])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}])/
+    $short{$1} \/\/ sprintf(ord $1 < 256 ? "\\x%02x" : ord $1 < 65536 ? "\\u%04x" : "\\U%08x", ord $1)/ge;
+  encode("UTF-8", $text)
+}
 sub temporary { my $file = File::Temp->new; binmode $file; print $file @_; close $file; $file }
 sub instant { strftime "%Y-%m-%dT%H:%M:%SZ", gmtime shift }
 sub base64 { my ($text, $problem) = @_; my $bytes = decode_base64 $text;
@@ -231,11 +239,12 @@ eval {
   my $in = opened($saved);
   while (my $line = <$in>) {
     $line =~ s/^[ \t\r\n]+|[ \t\r\n]+\z//g; length $line or next;
-    $number++; print check($line, $keys), "\n";
+    $number++; print shown(check($line, $keys)), "\n";
   }
   $number or fail("MALFORMED", "the file is empty"); 1
 } or do {
   my $error = ref $@ ? $@ : { verdict => "NOT CHECKED", text => $@ };
-  print STDERR "$error->{verdict}: ", $number ? "reply $number: " : "", $error->{text}, "\n";
+  chomp(my $text = $error->{text});
+  print STDERR "$error->{verdict}: ", $number ? "reply $number: " : "", shown($text), "\n";
   exit $EXITS{$error->{verdict}}
 };

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from estelam.cli import output
+from estelam.core.escape import visible
 from estelam.receipts.problems import InvalidReceipt, Verdict
 
 EXIT_CODES: Mapping[Verdict, int] = {
@@ -15,7 +16,7 @@ EXIT_CODES: Mapping[Verdict, int] = {
 
 def exit_not_valid(error: InvalidReceipt, where: str, *, as_json: bool) -> NoReturn:
     """Print why what stands at *where* is not valid, in both languages, and exit by its verdict."""
-    problem, text = error.problem, f"{error.problem.verdict}: {where}: {error}"
+    problem, text = error.problem, visible(f"{error.problem.verdict}: {where}: {error}")
     output.exit_error(
         text if as_json else f"{text}\n{problem.fa}",
         as_json=as_json,

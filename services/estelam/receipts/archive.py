@@ -75,10 +75,13 @@ def decode(line: bytes) -> ReceiptRecord:
     """Return the record in *line*.
 
     Raises:
-        InvalidReceipt: the line is not exactly as `encode` writes it.
+        InvalidReceipt: the line is not exactly as `encode` writes it, or has no receipt.
     """
     try:
-        receipt = pb.Receipt.FromString(base64.b64decode(json.loads(line)["receipt"]))
+        text = json.loads(line)["receipt"]
+        if text == "":
+            raise InvalidReceipt(ReceiptProblem.ABSENT)
+        receipt = pb.Receipt.FromString(base64.b64decode(text))
         method = pb.Entry.FromString(receipt.entry).method
         request_type, reply_type = _message_types(method)
         item = ReceiptRecord(method, request_type.FromString(receipt.request), reply_type.FromString(receipt.reply))

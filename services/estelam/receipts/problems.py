@@ -43,6 +43,7 @@ class ReceiptProblem(Enum):
         "replies of this method carry no receipt",
         "پاسخ این متد رسید ندارد",
     )
+    ABSENT = (Verdict.MALFORMED, "the reply has no receipt", "پاسخ رسید ندارد")
     DAMAGED = (Verdict.MALFORMED, "the receipt is damaged and can't be read", "رسید آسیب دیده است و خوانده نمی‌شود")
     UNKNOWN_KEY = (
         Verdict.UNCHECKED,

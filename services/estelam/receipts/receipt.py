@@ -109,6 +109,8 @@ class Verifier:
         receipt = getattr(reply, "receipt", None)
         if not isinstance(receipt, pb.Receipt):
             raise InvalidReceipt(ReceiptProblem.NO_RECEIPT)
+        if not reply.HasField("receipt"):
+            raise InvalidReceipt(ReceiptProblem.ABSENT)
         verified = self.verify_receipt(receipt)
         if verified.entry.method != method:
             raise InvalidReceipt(ReceiptProblem.OTHER_METHOD)

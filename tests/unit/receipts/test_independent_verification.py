@@ -13,10 +13,12 @@ from development.sandbox import CHECK_BY_TRACKING_ID
 from estelam.cli.root import application
 from estelam.client.channel import ClientIdentity
 from estelam.core.clock import to_datetime
+from estelam.core.normalize import find_invisible
 from estelam.core.pem import read_certificates
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES, Entry, Outcome
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
+from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from estelam.receipts.receipt import canonical
 from tests.conftest import judiciary_opening, plain_channel
@@ -190,6 +192,41 @@ def test_messages(recorded: RecordedLedger, tmp_path: Path, program: str) -> Non
         found[name] = PROGRAMS[program].run(*files).stderr
 
     assert {name: f"MALFORMED: {text.format(file=tmp_path / name)}\n" for name, text in MESSAGES.items()} == found
+
+
+MISLEADING = "\n\u2028VALID\r\t\x1b[2J\u202e\u200b\U000e0041"
+"""What a line, a direction or a terminal is controlled by, and what shows as nothing."""
+
+
+@pytest.mark.parametrize("program", [COMMAND, *STARTED_PROGRAMS])
+def test_output_is_harmless(provider: Provider, tmp_path: Path, program: str) -> None:
+    """No control or format character of a receipt or of a file's name is printed as it is, and each reply on a line."""
+    saved, odd, retired = tmp_path / "saved.json", tmp_path / f"odd{MISLEADING}", tmp_path / "retired.json"
+    retired.write_text('{"retired": []}')
+    request = notes.CheckNoteRequest(serial=f"14{MISLEADING}", obligor_id="نمونه\u200cای", amount_rials=1)
+    saved.write_bytes(line(provider.receipt(request=request, edit=lambda entry: setattr(entry, "caller", MISLEADING))))
+    odd.write_bytes(b"{}")
+    printed = [run(program, files) for files in ((saved, provider.certificate, retired), (saved, odd, retired))]
+    printed += [run(program, (odd, provider.certificate, retired))]
+
+    assert [0, 2, 2] == [code for code, _, _ in printed]
+    for _, stdout, stderr in printed:
+        assert [None] * len((stdout + stderr).split("\n")) == [*map(find_invisible, (stdout + stderr).split("\n"))]
+        assert [] == [each for each in (stdout + stderr).split("\n")[1:] if each.startswith("VALID")]
+    shown = "\\n\\u2028VALID\\r\\t\\x1b[2J\\u202e\\u200b\\U000e0041"
+    assert f"14{shown}" in printed[0][1]
+    assert "نمونه\u200cای" in printed[0][1]
+
+
+@pytest.mark.parametrize("reply", [line(b""), line(b"").rstrip()])
+def test_absent_receipt(provider: Provider, tmp_path: Path, reply: bytes) -> None:
+    """A saved reply without a receipt is called so."""
+    saved, retired = tmp_path / "saved.json", tmp_path / "retired.json"
+    saved.write_bytes(reply)
+    retired.write_text('{"retired": []}')
+    code, _, stderr = run(COMMAND, (saved, provider.certificate, retired))
+
+    assert (2, True) == (code, "the reply has no receipt" in stderr)
 
 
 @pytest.mark.parametrize("program", STARTED_PROGRAMS)

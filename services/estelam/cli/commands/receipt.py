@@ -15,6 +15,7 @@ from estelam.cli.signing_keys import named_keys, named_witnesses, service_keys
 from estelam.cli.verdicts import exit_not_valid
 from estelam.core import dates
 from estelam.core.clock import to_datetime
+from estelam.core.escape import visible
 from estelam.core.files import write_atomic
 from estelam.core.note_keys import NoteKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
@@ -107,14 +108,14 @@ class _Verifiers:
 
 
 def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[str, Any]:
-    entry = proven.entry
+    entry, asked = proven.entry, MessageToDict(item.request, preserving_proto_field_name=True)
     return {
         "method": item.method,
-        "caller": entry.caller,
+        "caller": entry.caller if as_json else visible(entry.caller),
         "answered_at": to_datetime(entry.answered_at_micros),
         "outcome": _outcome(proven),
         **coverage_facts(item.reply),
-        "request": MessageToDict(item.request, preserving_proto_field_name=True),
+        "request": asked if as_json else {name: visible(str(value)) for name, value in asked.items()},
         "ledger": proven.checkpoint.origin,
         "index": proven.index,
         "checkpoint": str(proven.checkpoint),
