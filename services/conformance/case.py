@@ -40,6 +40,7 @@ class Instance(StrEnum):
     JUDICIARY_DOWN = "judiciary-down"
     SETAD_DOWN = "setad-down"
     SETAD_UNPROVEN = "setad-unproven"
+    SETAD_DECEIVED = "setad-deceived"
 
     @property
     def service(self) -> str:
@@ -72,6 +73,36 @@ class Message(_Model):
     hex: str = Field(pattern="^([0-9a-f]{2})*$")
     padding: int = Field(default=0, ge=0)
     """Number of zero bytes to append."""
+
+
+class Lie(StrEnum):
+    """What the kit's ministry does wrong in a call of the adapter's."""
+
+    OTHER_SIGNER = "other-signer"
+    """The receipt is signed with a key that the adapter does not trust."""
+    OTHER_QUESTION = "other-question"
+    """The receipt is of the same answer about another note."""
+    OTHER_ANSWER = "other-answer"
+    """The receipt is of the opposite answer."""
+    NO_RECEIPT = "no-receipt"
+    NO_ANSWER = "no-answer"
+    """The answer is unspecified."""
+    OTHER_OBLIGOR = "other-obligor"
+    """The obligor is that of another note, with a valid receipt."""
+    OTHER_BENEFICIARY = "other-beneficiary"
+    """The beneficiary is that of another note, with a valid receipt."""
+    SWAPPED_PARTIES = "swapped-parties"
+    NOT_A_REPLY = "not-a-reply"
+    """The reply is bytes that are no message."""
+    QUOTA_EXHAUSTED = "quota-exhausted"
+    LOST = "lost"
+    """The call ends as UNAVAILABLE, without details."""
+    SLOW = "slow"
+    """The reply takes four seconds."""
+
+
+Lies = Mapping[Literal["CheckNote", "GetNoteParties"], Lie]
+"""What the kit's ministry does wrong, by method."""
 
 
 class WireFault(StrEnum):
@@ -153,6 +184,8 @@ class Step(_Model):
     times: int = Field(default=1, ge=1, le=256)
     """Number of concurrent calls."""
     fault: WireFault | None = None
+    ministry: Lies | None = None
+    """Of a step of `setad-deceived`: what the kit's ministry does wrong about the step's note, by method."""
     health: str | None = None
     """The service whose health is checked; "" for the whole server."""
     watch: bool = False

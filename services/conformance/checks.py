@@ -52,6 +52,12 @@ class SentCall:
         return frozenset(text[:_LONGEST] for text in (*texts, *_RUN.findall(self.payload)))
 
 
+def _ledger(instance: Instance) -> str:
+    """Return the instance in whose ledger the answers of *instance* are."""
+    forwards = instance.service == "setad" and instance is not Instance.SETAD_DECEIVED
+    return Instance.PROMISSORY.value if forwards else instance.value
+
+
 def _nonce_hash(step: Step) -> bytes:
     nonce = dict(step.metadata).get(NONCE)
     return hashlib.sha256(nonce.encode()).digest() if nonce else b""
@@ -157,6 +163,7 @@ class Checker:
             field=expect.field,
             request=_parsed(contract.request_type(call.path), call.payload),
             is_forwarded=call.is_forwarded,
+            is_ministrys=call.instance is Instance.SETAD_DECEIVED,
         )
 
     def check_counts(self, call: SentCall, result: list[CallResult]) -> Iterator[Mismatch]:
@@ -200,7 +207,7 @@ class Checker:
             return
         expected = ExpectedEntry(
             # The adapter has no ledger: the ministry records what it forwards.
-            ledger="promissory" if call.is_forwarded else call.instance.value,
+            ledger=_ledger(call.instance),
             organization=self._target.organization("setad" if call.is_forwarded else call.caller),
             # The adapter calls the ministry with nonces of its own.
             nonce=None if call.is_forwarded else _nonce_hash(call.step),

@@ -39,6 +39,10 @@ def run(
             metavar="ROLE=HOST:PORT", help="The address of a further instance; may be repeated.", autocompletion=roles
         ),
     ] = None,
+    ministry: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the kit listens as the ministry of the instance setad-deceived."),
+    ] = None,
     steering: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The folder `steering` of the fixtures.", autocompletion=complete.files),

@@ -31,6 +31,7 @@ def run(
     judiciary: str | None,
     setad: str | None,
     instance: list[str] | None,
+    ministry: str | None,
     steering: Path | None,
     profile: Profile,
     only: list[str] | None,
@@ -55,8 +56,10 @@ def run(
         ):
             if path:
                 output.check_writable(path, option, force=force)
-        addresses = _addresses({"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or ())
-        target = Target(addresses, pki, steering)
+        addresses = _addresses(
+            {"promissory": promissory, "judiciary": judiciary, "setad": setad}, instance or (), ministry
+        )
+        target = Target(addresses, pki, steering, ministry)
         cases = case_loader.read()
         scoped = in_scope(cases, target, profile)
         chosen = case_loader.select(cases, only or ())
@@ -116,7 +119,7 @@ def in_scope(cases: Sequence[Case], target: Target, profile: Profile) -> list[Ca
     return [case for case in cases if profile.includes(case.profile) and case.target.service in given]
 
 
-def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[Instance, str]:
+def _addresses(services: dict[str, str | None], others: Sequence[str], ministry: str | None) -> dict[Instance, str]:
     given = {Instance(name): address for name, address in services.items() if address is not None}
     for other in others:
         role, _, address = other.partition("=")
@@ -125,7 +128,7 @@ def _addresses(services: dict[str, str | None], others: Sequence[str]) -> dict[I
         given[Instance(role)] = address
     if not given:
         raise UsageError("give at least one of --promissory, --judiciary and --setad")
-    for address in given.values():
+    for address in filter(None, (*given.values(), ministry)):
         try:
             check_target(address)
         except ValueError as error:

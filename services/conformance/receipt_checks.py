@@ -9,6 +9,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from conformance.case import Instance
 from conformance.contract import service_name
 from conformance.mismatch import PROVEN, RECORDED, UNDISCLOSED, Mismatch
 from conformance.run_invariants import CLOCK_TOLERANCE, LedgerHistory, Salts
@@ -81,7 +82,8 @@ class ReceiptChecker:
 
     def check(self, reply: ReceiptedReply, expected: ExpectedEntry) -> Iterator[Mismatch]:
         """Yield what is wrong with the receipt of *reply*."""
-        verifier = self._verifiers[reply.method.split(".")[1]]
+        is_kits = expected.ledger == Instance.SETAD_DECEIVED
+        verifier = self._verifiers["ministry" if is_kits else reply.method.split(".")[1]]
         if not reply.reply.HasField("receipt"):
             yield Mismatch("a receipt", "none", PROVEN)
             return

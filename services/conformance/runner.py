@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from conformance import case_loader, contract, preflight, raw_http2
-from conformance.case import Case, Stage, Step, WireFault
+from conformance import case_loader, contract, ministry, preflight, raw_http2
+from conformance.case import Case, Instance, Stage, Step, WireFault
 from conformance.checks import CaseReplies, Checker, SentCall
 from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel, watch_health
 from conformance.clock_stages import StageClock, StageErrors
@@ -22,6 +22,8 @@ FOLLOW_SECONDS = 5.0
 """Time for a target to read a change of the deny list or of its data."""
 RETRY_SECONDS = 0.2
 ALIVE_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
+"""Time for an adapter to connect to the kit's ministry, which listens from the start of the run."""
 _HEALTH = "/grpc.health.v1.Health/"
 
 Progress = Callable[[CaseResult], None]
@@ -116,7 +118,8 @@ def run(
                 scheduler = _Run(
                     target, channels, cases, until=until, jobs=jobs, progress=progress, known=known, profile=profile
                 )
-                scheduler.run_stages(runs)
+                with ministry.serving(scheduler.ministry, target):
+                    scheduler.run_stages(runs)
             except TargetControlError as error:
                 problem = str(error)
     results = [run.result for run in runs]
@@ -146,11 +149,16 @@ class _Run:
         self._channels = channels
         self._checker = Checker(target)
         self._stages = StageClock(target, channels, cases)
+        self.ministry = ministry.Ministry(target, self._target_time)
         self._until = until
         self._jobs = jobs
         self._progress = progress
         self._known = known
         self._profile = profile
+
+    def _target_time(self) -> datetime:
+        now = time.time()
+        return self._stages.target_time(now) or datetime.fromtimestamp(now, UTC)
 
     def run_stages(self, runs: Sequence[_CaseRun]) -> None:
         """Run all steps of all cases, stage by stage."""
@@ -169,6 +177,8 @@ class _Run:
             instance, caller = step.target or case.target, step.caller or case.caller
             if instance not in self._target.addresses:
                 return f"the run has no instance {instance}"
+            if instance is Instance.SETAD_DECEIVED and self._target.ministry is None:
+                return "it needs --ministry"
             steers = step.at is not Stage.START or step.deny is not None or step.change is not None
             if self._target.steering is None and steers:
                 return "it needs --steering"
@@ -214,18 +224,10 @@ class _Run:
 
     def _run_step(self, run: _CaseRun, step: Step) -> None:
         time.sleep(step.after)
-        if step.deny is not None:
-            self._stages.deny(self._target.key(step.deny))
-        if step.change is not None:
-            self._stages.change(step.change)
+        self._steer(run, step)
         if step.call is None and step.health is None:
-            run.settled_at = time.monotonic() + FOLLOW_SECONDS
             return
-        instance, caller = step.target or run.case.target, step.caller or run.case.caller
-        health = f"{_HEALTH}{'Watch' if step.watch else 'Check'}"
-        path = health if step.call is None else contract.path_of(step.call, instance.service)
-        payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
-        call = SentCall(step, instance, caller, path, payload)
+        call = _sent_call(run.case, step)
         edge = self._wait_for_edge(run, step)
         sent = self._stages.target_time(time.time())
         try:
@@ -244,6 +246,18 @@ class _Run:
         for mismatch in dict.fromkeys(found):
             if not mismatch.clause or self._profile.includes(case_loader.clauses()[mismatch.clause].profile):
                 run.fail(mismatch)
+
+    def _steer(self, run: _CaseRun, step: Step) -> None:
+        """Change the deny list, the data or the kit's ministry as *step* orders."""
+        if step.deny is not None:
+            self._stages.deny(self._target.key(step.deny))
+        if step.change is not None:
+            self._stages.change(step.change)
+        if step.deny is not None or step.change is not None:
+            run.settled_at = time.monotonic() + FOLLOW_SECONDS
+        if step.ministry is not None:
+            self.ministry.order(str((step.request or {}).get("serial")), step.ministry)
+            run.settled_at = time.monotonic() + (CONNECT_SECONDS if run.next_step == 0 else 0)
 
     def _wait_for_edge(self, run: _CaseRun, step: Step) -> datetime | None:
         """Wait until *step* is due at its edge, if it has one, and return the edge."""
@@ -299,6 +313,14 @@ class _Run:
         if after.closed or after.status == "DEADLINE_EXCEEDED":
             raise TargetStoppedError(f"{result.status}, and then {after.status} to an ordinary call")
         return result
+
+
+def _sent_call(case: Case, step: Step) -> SentCall:
+    instance, caller = step.target or case.target, step.caller or case.caller
+    health = f"{_HEALTH}{'Watch' if step.watch else 'Check'}"
+    path = health if step.call is None else contract.path_of(step.call, instance.service)
+    payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
+    return SentCall(step, instance, caller, path, payload)
 
 
 def _health_request(service: str | None) -> bytes:

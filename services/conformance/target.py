@@ -47,6 +47,8 @@ class Target:
     addresses: Mapping[Instance, str]
     pki: Path
     steering: Path | None = None
+    ministry: str | None = None
+    """Where the kit serves the ministry of `setad-deceived`."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -65,13 +67,14 @@ class Target:
 
     @cached_property
     def verifiers(self) -> Mapping[str, Verifier]:
-        """The receipt verifier of each service that issues receipts.
+        """The receipt verifier of each service that issues receipts, and of the kit's ministry.
 
         Raises:
             TargetError: a certificate can't be used.
         """
         verifiers = {}
-        for service in ("promissory", "judiciary"):
+        services = ["promissory", "judiciary", *(["ministry"] if self.ministry else [])]
+        for service in services:
             try:
                 keys = verifying_keys([self.pki / f"{service}-receipts.crt"], self._retired_keys)
                 verifiers[service] = Verifier(keys)

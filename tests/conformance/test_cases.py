@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from conformance import case_loader, contract, fixtures
-from conformance.case import Case, Instance, Stage, Step, WireFault
+from conformance.case import Case, Instance, Lie, Stage, Step, WireFault
 from conformance.fixtures.grants import TABLE
 from conformance.profile import Profile
 from estelam.core import validation
@@ -22,13 +22,12 @@ from estelam.setad.v1 import note_verification_pb2 as adapter
 
 CASES = case_loader.read()
 # What no caller can cause: a clock that was set back, an internal error, and an outage that the provider announced.
-# The others need instances that the kit does not ask for: a ministry that lies to the adapter, a service with lists of
-# revoked certificates, and one whose feed does not declare its link to certificates.
+# The others need instances that the kit does not ask for: a service with lists of revoked certificates, and one whose
+# feed does not declare its link to certificates.
 NOT_CAUSED_BY_CALLERS = {
     Reason.CLOCK_BEHIND,
     Reason.SERVICE_FAILED,
     Reason.OUTAGE_ANNOUNCED,
-    Reason.PROVIDER_CONTRADICTS,
     Reason.CERTIFICATE_REVOKED,
     Reason.REVOCATION_UNKNOWN,
     Reason.TRACKING_UNDECLARED,
@@ -284,10 +283,11 @@ def test_every_caller_and_method() -> None:
 
 
 def test_every_fault_stage_and_instance() -> None:
-    """Every fault, stage and instance has a case."""
+    """Every fault, lie, stage and instance has a case."""
     steps = [(case, step) for case in CASES for step in case.steps]
 
     assert set(WireFault) == {step.fault for _, step in steps if step.fault}
+    assert set(Lie) == {lie for _, step in steps for lie in (step.ministry or {}).values()}
     assert set(Stage) == {step.at for _, step in steps}
     assert set(Instance) == {step.target or case.target for case, step in steps}
 

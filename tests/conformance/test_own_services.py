@@ -11,7 +11,7 @@ from conformance.case import Instance
 from conformance.reports import signed_json, terminal
 from conformance.target import Target
 from tests.conformance.test_reports import ParsedPage
-from tools.commands.conformance import command, on_postgresql, our_services
+from tools.commands.conformance import command, ministry_address, on_postgresql, our_services
 
 WHOLE_SECONDS = 240
 # Decided before the store is read, so tested on SQLite only; `make conformance ARGS=--postgresql` tests all.
@@ -38,7 +38,8 @@ def test_conform_on_sqlite(tmp_path: Path) -> None:
 def test_conform_on_postgresql(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Our services pass every case that involves the store on PostgreSQL."""
     with on_postgresql() as stores, our_services(tmp_path / "target", stores) as addresses:
-        target = Target(addresses, tmp_path / "target" / "pki", tmp_path / "target" / "steering")
+        folder = tmp_path / "target"
+        target = Target(addresses, folder / "pki", folder / "steering", ministry_address(folder))
         run = runner.run([case for case in case_loader.read() if not case.id.startswith(BEFORE_THE_STORE)], target)
     terminal.show(run, Console(width=120))
 

@@ -14,6 +14,7 @@ from conformance.results import CaseStatus, Outcome
 from conformance.target import Target
 from estelam.data_model import contract_files
 from tests.conformance.mutants.run import without_waits
+from tools.commands.conformance import ministry_address
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "typescript-reference"
 MADE = ("node_modules", "dist")
@@ -54,11 +55,12 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def target(program: Path, contract: Path, tmp_path: Path) -> Iterator[Target]:
     """The running implementation."""
     fixtures.write(tmp_path)
-    with subprocess.Popen(["node", program, contract, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+    words = ["node", str(program), str(contract), str(tmp_path), ministry_address(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().strip().partition("=") for _ in Instance]
         addresses = {Instance(role): address for role, _, address in lines}
-        yield Target(addresses, tmp_path / "pki", tmp_path / "steering")
+        yield Target(addresses, tmp_path / "pki", tmp_path / "steering", ministry_address(tmp_path))
         process.terminate()
 
 

@@ -20,7 +20,7 @@ from conformance import fixtures
 from conformance.case import Instance
 from conformance.profile import Profile
 from development.process_limits import START_SECONDS, ProcessError
-from development.processes import COMMAND
+from development.processes import COMMAND, free_ports
 from development.sandbox import load_file
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.keys import new_keyring_line
@@ -38,9 +38,16 @@ Addresses = Mapping[Instance, str]
 
 REPORTS = Path(".estelam") / "conformance"
 STORING = (*(i for i in Instance if i.service == "promissory"), *(i for i in Instance if i.service == "judiciary"))
-SETAD = (Instance.SETAD, Instance.SETAD_DOWN, Instance.SETAD_UNPROVEN)
 NOBODY = "127.0.0.1:1"
 """An address on which nothing listens."""
+
+
+def ministry_address(folder: Path) -> str:
+    """Return where the kit listens as the ministry of `setad-deceived`, always the same for one *folder*."""
+    chosen = folder / "ministry-address"
+    if not chosen.exists():
+        chosen.write_text(f"127.0.0.1:{free_ports('ministry')['ministry']}", "ascii")
+    return chosen.read_text("ascii")
 
 
 @contextmanager
@@ -145,6 +152,7 @@ def _adapters(folder: Path, ministry: str) -> dict[Instance, ServingSettings]:
         Instance.SETAD: adapter(Instance.SETAD),
         Instance.SETAD_DOWN: adapter(Instance.SETAD_DOWN, provider=NOBODY),
         Instance.SETAD_UNPROVEN: adapter(Instance.SETAD_UNPROVEN, signer="unproven"),
+        Instance.SETAD_DECEIVED: adapter(Instance.SETAD_DECEIVED, provider=ministry_address(folder), signer="ministry"),
     }
 
 
@@ -154,7 +162,7 @@ def _await_health(pki: Path, member: Instance, address: str) -> None:
     Raises:
         ProcessError: it takes too long.
     """
-    down = (*DOWN, Instance.SETAD_DOWN)
+    down = (*DOWN, Instance.SETAD_DOWN, Instance.SETAD_DECEIVED)
     wanted = HealthCheckResponse.NOT_SERVING if member in down else HealthCheckResponse.SERVING
     deadline = time.monotonic() + START_SECONDS
     with channel(address, ClientIdentity.named(pki, "setad")) as opened:
@@ -181,6 +189,7 @@ def command(folder: Path, addresses: Addresses, reports: Path) -> list[str | Pat
     return [
         *(*COMMAND, "conformance", "run"),
         *(*places, *files, "--force", f"--pki={folder / 'pki'}", f"--steering={folder / 'steering'}"),
+        f"--ministry={ministry_address(folder)}",
     ]
 
 

@@ -1,4 +1,7 @@
-/** `node dist/main.js CONTRACT FIXTURES`: serves every instance until stopped, and prints ROLE=ADDRESS for each. */
+/**
+ * `node dist/main.js CONTRACT FIXTURES [MINISTRY]`: serves every instance until stopped, and prints ROLE=ADDRESS for each.
+ * MINISTRY is where the kit listens as the ministry of `setad-deceived`.
+ */
 
 import { cases } from "./cases.js";
 import { Contract } from "./contract.js";
@@ -10,9 +13,9 @@ import { Store, type State } from "./store.js";
 import { verification } from "./verification.js";
 
 const NOBODY = "127.0.0.1:1";
-const [, , file, folder] = process.argv;
+const [, , file, folder, kitsMinistry = NOBODY] = process.argv;
 if (file === undefined || folder === undefined) {
-  console.error("usage: node dist/main.js CONTRACT FIXTURES");
+  console.error("usage: node dist/main.js CONTRACT FIXTURES [MINISTRY]");
   process.exit(2);
 }
 const contract = new Contract(file);
@@ -37,3 +40,4 @@ for (const [service, questions] of [["promissory", notes], ["judiciary", cases]]
 await start("setad", verification(contract, fixtures, ministry, "promissory-receipts"));
 await start("setad-down", verification(contract, fixtures, NOBODY, "promissory-receipts"));
 await start("setad-unproven", verification(contract, fixtures, ministry, "unproven-receipts"));
+await start("setad-deceived", verification(contract, fixtures, kitsMinistry, "ministry-receipts"));

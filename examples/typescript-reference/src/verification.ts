@@ -27,11 +27,20 @@ export function verification(contract: Contract, fixtures: Fixtures, address: st
         { deadline: inquiry.deadline },
         (error, reply) => {
           if (error) reject(refusalOf(contract, error));
-          else if (!isProven(contract, signingKey, `${MINISTRY}/${name}`, request, reply!)) reject(new Refused("PROVIDER_UNPROVEN"));
+          else if (!proves(name, request, reply!)) reject(new Refused("PROVIDER_UNPROVEN"));
           else resolve(reply!);
         },
       ),
     );
+  }
+
+  /** Returns whether the receipt proves the reply; one that can't be read proves nothing. */
+  function proves(name: string, request: object, reply: Record<string, any>): boolean {
+    try {
+      return isProven(contract, signingKey, `${MINISTRY}/${name}`, request, reply);
+    } catch {
+      return false;
+    }
   }
 
   async function verify(inquiry: Inquiry): Promise<Answer> {

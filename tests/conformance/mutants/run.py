@@ -13,6 +13,7 @@ from conformance.target import Target
 from tests.conformance.mutants.build import build_reference
 from tests.conformance.mutants.mutant import Mutant
 from tests.conformance.mutants.serve import needed_instances, reset_steering, serve_reference
+from tools.commands.conformance import ministry_address
 
 
 @dataclass(frozen=True)
@@ -81,4 +82,5 @@ def run_kit(
     """Run *cases* against the instances at *addresses*."""
     instances = {Instance(name): address for name, address in addresses.items()}
     with without_waits():
-        return runner.run(cases, Target(instances, folder / "pki", folder / "steering"), progress=progress)
+        target = Target(instances, folder / "pki", folder / "steering", ministry_address(folder))
+        return runner.run(cases, target, progress=progress)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from conformance.case import Case, Instance
 from tests.conformance.mutants.build import ReferenceCopy, build_reference
+from tools.commands.conformance import NOBODY, ministry_address
 
 TIMEOUT_SECONDS = 10
 
@@ -36,22 +37,23 @@ def serve_reference(reference: ReferenceCopy, folder: Path, names: Collection[st
     The ministry of an adapter without one among them is the unchanged reference: the fault is the adapter's alone.
     """
     with contextlib.ExitStack() as stack:
-        ministry: tuple[str, ...] = ()
+        ministry = NOBODY
         if Instance.PROMISSORY not in names and any(Instance(name).service == "setad" for name in names):
             unchanged = stack.enter_context(build_reference(None))
-            ministry = (stack.enter_context(_serve(unchanged, folder, [Instance.PROMISSORY.value]))["promissory"],)
-        yield stack.enter_context(_serve(reference, folder, names, *ministry))
+            ministry = stack.enter_context(_serve(unchanged, folder, [Instance.PROMISSORY.value]))["promissory"]
+        yield stack.enter_context(_serve(reference, folder, names, ministry))
 
 
 @contextlib.contextmanager
 def _serve(
-    reference: ReferenceCopy, folder: Path, names: Collection[str], *ministry: str
+    reference: ReferenceCopy, folder: Path, names: Collection[str], ministry: str = NOBODY
 ) -> Iterator[Mapping[str, str]]:
     addresses: Future[Mapping[str, str]] = Future()
     stop: Future[None] = Future()
 
     async def serve() -> None:
-        async with reference.module("service").running(folder, names, *ministry) as found:
+        running = reference.module("service").running(folder, names, ministry, ministry_address(folder))
+        async with running as found:
             addresses.set_result(found)
             await asyncio.wrap_future(stop)
 

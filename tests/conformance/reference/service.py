@@ -142,11 +142,12 @@ class Instance:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, names: Collection[str], ministry_address: str = UNREACHABLE
+    folder: Path, names: Collection[str], ministry_address: str = UNREACHABLE, kits_ministry: str = UNREACHABLE
 ) -> AsyncIterator[Mapping[str, str]]:
     """Run the instances *names* on the fixtures in *folder*; yield their addresses.
 
-    The adapter calls the instance `promissory` if it is among them, else the ministry at *ministry_address*.
+    The adapter calls the instance `promissory` if it is among them, else the ministry at *ministry_address*, and its
+    instance `setad-deceived` that of the kit at *kits_ministry*.
     """
     fixtures = Fixtures.read(folder)
     addresses: dict[str, str] = {}
@@ -154,7 +155,8 @@ async def running(
         # The ministry's instances start first: the adapter needs their address.
         for name in sorted(names, key=lambda name: name.startswith("setad")):
             if name.startswith("setad"):
-                instance, ministry = _setad(name, fixtures, folder, addresses.get("promissory", ministry_address))
+                address = addresses.get("promissory", ministry_address)
+                instance, ministry = _setad(name, fixtures, folder, address, kits_ministry)
                 stack.callback(ministry.close)
             else:
                 instance = _recording(name, fixtures, folder)
@@ -184,10 +186,13 @@ def _recording(name: str, fixtures: Fixtures, folder: Path) -> Instance:
     return Instance(name, questions.methods(), pipeline, healthy)
 
 
-def _setad(name: str, fixtures: Fixtures, folder: Path, ministry_address: str) -> tuple[Instance, Ministry]:
+def _setad(
+    name: str, fixtures: Fixtures, folder: Path, ministry_address: str, kits_ministry: str
+) -> tuple[Instance, Ministry]:
     clock = Clock(folder / "steering" / "offset")
     pki = folder / "pki"
-    trusted = "unproven-receipts.crt" if name == "setad-unproven" else "promissory-receipts.crt"
-    ministry = Ministry(UNREACHABLE if name == "setad-down" else ministry_address, pki, pki / trusted)
+    trusted = {"setad-unproven": "unproven", "setad-deceived": "ministry"}.get(name, "promissory")
+    address = {"setad-down": UNREACHABLE, "setad-deceived": kits_ministry}.get(name, ministry_address)
+    ministry = Ministry(address, pki, pki / f"{trusted}-receipts.crt")
     pipeline = Pipeline(_authorizer(fixtures, folder, clock), clock, None)
     return Instance(name, Verification(ministry).methods(), pipeline, ministry.serves), ministry
