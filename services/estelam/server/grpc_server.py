@@ -294,7 +294,9 @@ def run_server(
         ServerError: the port is taken, or the certificate can't be used.
     """
     server = Server(settings, handlers, authenticator, metrics, pacer, calls, batcher)
-    with metrics.serve(settings.metrics_listen, setting=settings.origin("metrics_listen")) as listener:
+    with metrics.serve(
+        settings.metrics_listen, setting=settings.origin("metrics_listen"), shares_port=settings.shares_port
+    ) as listener:
         server.start()
         stopping = threading.Event()
         checking = threading.Thread(

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -62,7 +62,12 @@ def serve(main: Main[S], load: Callable[[], S], workers: int, port_file: Path | 
         raise ServerError(
             f"{settings.SECTION}.metrics_listen: {workers} workers take the ports from {port} on, past 65535"
         )
-    with reserve_port(settings.origin("listen"), settings.listen) as listen, tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as reserved:
+        listen = reserved.enter_context(reserve_port(settings.origin("listen"), settings.listen))
+        for slot in range(workers if port else 0):
+            metrics = _metrics_listen(settings, slot)
+            reserved.enter_context(reserve_port(settings.origin("metrics_listen"), metrics))
+        folder = reserved.enter_context(tempfile.TemporaryDirectory())
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         pool = WorkerPool(partial(_run_worker, main, load, listen), Path(folder), signals)
         try:
@@ -101,9 +106,14 @@ def _run_worker(main: Main[S], load: Callable[[], S], listen: str, slot: int, po
 def _worker_settings(load: Callable[[], S], listen: str, slot: int) -> S:
     """Load the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any)."""
     settings = load()
+    changes = {"listen": listen, "shares_port": True, "metrics_listen": _metrics_listen(settings, slot)}
+    return settings.model_copy(update=changes)
+
+
+def _metrics_listen(settings: ServingSettings, slot: int) -> str:
+    """The address of the metrics of the worker in *slot*, and of the worker that replaces it."""
     host, _, port = settings.metrics_listen.rpartition(":")
-    metrics_listen = f"{host}:{int(port) and int(port) + slot}"
-    return settings.model_copy(update={"listen": listen, "shares_port": True, "metrics_listen": metrics_listen})
+    return f"{host}:{int(port) and int(port) + slot}"
 
 
 class WorkerPool:
@@ -169,7 +179,7 @@ class WorkerPool:
         for replaced, old in enumerate(workers := list(self._workers)):
             if self._stopping():
                 return
-            process, port_file = self._start_worker()
+            process, port_file = self._start_worker(self._workers[old])
             try:
                 self._wait_until_ready(process, port_file)
             except ServerError:
@@ -184,10 +194,12 @@ class WorkerPool:
             del self._workers[old]
         log.info("workers.restarted", workers=len(self._workers))
 
-    def _start_worker(self) -> tuple[BaseProcess, Path]:
+    def _start_worker(self, slot: int | None = None) -> tuple[BaseProcess, Path]:
+        """Start a worker in *slot*, that of the one it replaces, or else in the first that is free."""
         self._started += 1
         port_file = self._folder / str(self._started)
-        slot = min(set(range(len(self._workers) + 1)) - set(self._workers.values()))
+        if slot is None:
+            slot = min(set(range(len(self._workers) + 1)) - set(self._workers.values()))
         process = _SPAWN.Process(target=self._run, args=(slot, port_file), name=f"worker-{self._started}")
         process.start()
         self._workers[process] = slot

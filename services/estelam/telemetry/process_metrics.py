@@ -43,22 +43,28 @@ class ProcessMetrics:
         self._pages[path] = read
 
     @contextlib.contextmanager
-    def serve(self, listen: str, *, setting: str) -> Iterator[Listener]:
+    def serve(self, listen: str, *, setting: str, shares_port: bool = False) -> Iterator[Listener]:
         """Serve as `listener` does, in an event loop of its own.
 
         Raises:
             ServerError: the address can't be bound.
         """
-        with run_in_event_loop(self.listener(listen, setting=setting)) as listener:
+        with run_in_event_loop(self.listener(listen, setting=setting, shares_port=shares_port)) as listener:
             yield listener
 
-    def listener(self, listen: str, *, setting: str) -> AbstractAsyncContextManager[Listener]:
+    def listener(
+        self, listen: str, *, setting: str, shares_port: bool = False
+    ) -> AbstractAsyncContextManager[Listener]:
         """Serve the metrics and `/ready` over HTTP at *listen*, the value of *setting*, within the context.
+
+        With *shares_port*, other processes may listen there too: the worker that this one replaces.
 
         Raises:
             ServerError: the address can't be bound.
         """
-        return run_listener("metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS), setting=setting)
+        return run_listener(
+            "metrics", listen, self._app, ListenerLimits(MAX_CONNECTIONS, shares_port=shares_port), setting=setting
+        )
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Requests are spaced, so that many of them do not take the interpreter from the service.

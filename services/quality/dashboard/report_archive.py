@@ -35,7 +35,7 @@ class ArchivedReport:
     issued: datetime | None
     """None if `figures.json` can't be read."""
     inquiries: int
-    broken: int
+    broken: int | None
     """Number of objectives that were not met."""
     interim: bool
     signature_valid: bool
@@ -81,14 +81,14 @@ def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport
             reader=Named(**report["reader"]),
             issued=datetime.fromisoformat(report["issued"]),
             inquiries=int(report["counts"]["inquiries"]),
-            broken=sum(verdict["met"] is False for verdict in verdicts),
+            broken=_broken([verdict["met"] for verdict in verdicts]),
             interim=bool(report["interim"]),
             signature_valid=_signature_valid(path, keys),
         )
     except (OSError, ValueError, KeyError, TypeError):
         unknown = Named(path.name, path.name, path.name)
         return ArchivedReport(
-            path.name, month, unknown, None, inquiries=0, broken=0, interim=False, signature_valid=False
+            path.name, month, unknown, None, inquiries=0, broken=None, interim=False, signature_valid=False
         )
 
 
@@ -98,3 +98,9 @@ def _signature_valid(path: Path, keys: Mapping[str, VerifyingKey]) -> bool:
     except ReportSignatureError:
         return False
     return True
+
+
+def _broken(met: list[bool | None]) -> int | None:
+    """Number of objectives that were not met; None if none was measured."""
+    measured = [one for one in met if one is not None]
+    return measured.count(False) if measured else None

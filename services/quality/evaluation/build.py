@@ -12,8 +12,10 @@ from quality.evaluation.audience import Audience
 from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.period_data import Key, PeriodData
 from quality.evaluation.report_model import (
+    VERSION,
     ConsumerReport,
     Counts,
+    Coverage,
     DataStatus,
     DayReport,
     LedgerAlarmReport,
@@ -75,18 +77,22 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
     total = _sum(tally for days in traffic.values() for tally in days.values())
     services = view.services()
     slugs = {service.slug for service in services}
+    minutes = _minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods)))
     return Report(
+        version=VERSION,
         month=str(data.period),
         begins=instant_of(data.first_minute),
         ends=instant_of(data.period.end_minute),
         data_until=instant_of(data.end_minute),
         interim=data.end_minute < data.period.end_minute,
+        is_complete=all(data.is_complete(service) for service in services),
+        coverage=Coverage.of(minutes),
         issued=issued,
         audience=view.audience.name,
         reader=Named(view.audience.party.slug, view.audience.party.fa, view.audience.party.en),
         services=tuple(Named(service.slug, service.fa, service.en) for service in services),
         counts=summarize(total),
-        minutes=_minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods))),
+        minutes=minutes,
         methods=tuple(_method(view, name, traffic) for name in methods),
         consumers=tuple(_consumers(view, traffic)),
         still_calling=tuple(_still_calling(view, traffic)),
@@ -138,16 +144,9 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
     data = view.data
     service, method = data.methods[name]
     mine = [days for (of, _), days in traffic.items() if of == name]
-    is_counted = data.is_counted(name)
-    by_day = [
-        DayReport(
-            day=day,
-            jalali=jalali(day).isoformat(),
-            minutes=_minutes(StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute])),
-            counts=summarize(_sum(days[day] for days in mine if day in days)) if is_counted else None,
-        )
-        for day, first, end in data.days
-    ]
+    until = data.traffic_until(service)
+    by_day = [_day(data, name, mine, until, day=day, first=first, end=end) for day, first, end in data.days]
+    minutes, probed_until = _minutes(StateMinutes.of(data.minutes[name])), data.probed_until.get(name)
     return MethodReport(
         method=name,
         name=method.name,
@@ -158,9 +157,29 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
         deprecated=method.deprecated,
         sunset=method.sunset,
         replaced_by=method.replaced_by,
-        minutes=_minutes(StateMinutes.of(data.minutes[name])),
-        counts=summarize(_sum(tally for days in mine for tally in days.values())) if is_counted else None,
+        minutes=minutes,
+        coverage=Coverage.of(minutes),
+        counts=summarize(_sum(tally for days in mine for tally in days.values())) if data.is_counted(name) else None,
+        traffic_until=None if until is None else instant_of(min(until, data.end_minute)),
+        probed_until=None if probed_until is None else instant_of(probed_until),
+        is_complete=data.is_complete(service),
         days=tuple(by_day),
+    )
+
+
+def _day(
+    data: PeriodData, name: str, traffic: list[dict[date, Tally]], until: int | None, *, day: date, first: int, end: int
+) -> DayReport:
+    minutes = _minutes(StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute]))
+    tallies = [days[day] for days in traffic if day in days]
+    is_future = first >= data.end_minute
+    is_known = not is_future and (bool(tallies) or (until is not None and first < until))
+    return DayReport(
+        day=day,
+        jalali=jalali(day).isoformat(),
+        minutes=minutes,
+        coverage=Coverage.of(minutes, is_future=is_future),
+        counts=summarize(_sum(tallies)) if is_known else None,
     )
 
 

@@ -17,6 +17,10 @@ from quality.periods import Period, midnight, minute_of
 from quality.records import LedgerAlarm, Observation, ObservedHead, PlannedOutage, Probe, Tally
 from quality.slo import Rulebook
 
+MICROS_PER_MINUTE = 60_000_000
+READING_MINUTES = 5
+"""Of a running period, the last minutes may not have been read yet."""
+
 Key = tuple[str, str]
 """A method's full name and a consumer's legal id."""
 
@@ -46,6 +50,8 @@ class PeriodData:
     """The minutes in which each service, package.Service, counted its calls."""
     read_until: dict[str, int] = field(default_factory=dict)
     """The instant, in microseconds since 1970, up to which the traffic of each service was read."""
+    probed_until: dict[str, int] = field(default_factory=dict)
+    """The end of the last minute in which each method was probed."""
 
     @property
     def first_minute(self) -> int:
@@ -60,6 +66,22 @@ class PeriodData:
             or bool(self.counted.get(service.wire or ""))
             or any(self.methods[method][0].slug == service.slug for method, _ in self.traffic)
         )
+
+    def traffic_until(self, service: Service) -> int | None:
+        """The end of the minutes up to which the inquiries of *service* were read; None if they never were."""
+        head = self.heads.get(service.slug)
+        read = self.read_until.get(service.slug)
+        return read // MICROS_PER_MINUTE if read is not None else head.minute if head else None
+
+    def is_complete(self, service: Service) -> bool:
+        """Whether the inquiries of *service* were read up to the end of the data, as far as they can be by now."""
+        until = self.traffic_until(service)
+        return until is not None and until >= self.end_minute - (READING_MINUTES if self.is_running else 0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the period has not ended."""
+        return self.end_minute < self.period.end_minute
 
 
 def load_period(
@@ -142,6 +164,7 @@ def _read(
                 continue
             if isinstance(row, Probe):
                 found.setdefault(row.method, []).append(row)
+                data.probed_until[row.method] = minute + 1
                 continue
             # Availability does not depend on latencies: only the counts are added.
             totals.setdefault(row.method, Tally()).counts.update(row.tally.counts)

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
+from typing import Final, Self
 
 from quality.evaluation.sli import Verdict
+
+VERSION: Final = 2
+"""The version of the form of `figures.json`. 1 had no version, and figures of 0 where nothing was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +18,29 @@ class Named:
     slug: str
     fa: str
     en: str
+
+
+class Coverage(StrEnum):
+    """How far a time was measured, by probes or traffic."""
+
+    FUTURE = "future"
+    ABSENT = "absent"
+    """The method was not in service."""
+    PLANNED = "planned"
+    """Nothing but an announced outage."""
+    NOT_MEASURED = "not_measured"
+    PARTLY = "partly"
+    MEASURED = "measured"
+
+    @classmethod
+    def of(cls, minutes: "Minutes", *, is_future: bool = False) -> Self:
+        """The coverage of *minutes*."""
+        measured = minutes.up + minutes.provider + minutes.exchange + minutes.unknown
+        if is_future:
+            return cls("future")
+        if measured:
+            return cls("partly" if minutes.unmeasured else "measured")
+        return cls("not_measured" if minutes.unmeasured else "planned" if minutes.planned else "absent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +81,9 @@ class DayReport:
     day: date
     jalali: str
     minutes: Minutes
+    coverage: Coverage
     counts: Counts | None
-    """None where no ledger counts the method's inquiries."""
+    """None where the method's inquiries of that day are not known, or are still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +100,15 @@ class MethodReport:
     sunset: date | None
     replaced_by: str | None
     minutes: Minutes
+    coverage: Coverage
     counts: Counts | None
-    """None where no ledger counts the method's inquiries."""
+    """None where the method's inquiries are not known: neither its service's counts nor a ledger were read."""
+    traffic_until: datetime | None
+    """The instant as of which its inquiries are known; None if they are not."""
+    probed_until: datetime | None
+    """The end of the last minute in which it was probed."""
+    is_complete: bool
+    """Whether its inquiries are known up to the end of the report's data."""
     days: tuple[DayReport, ...]
 
 
@@ -172,12 +208,18 @@ class LedgerAlarmReport:
 class Report:
     """Report of one month for one audience."""
 
+    version: int
+    """Version of this form, which grows with each change that a reader of the last one would misread."""
     month: str
     begins: datetime
     ends: datetime
     data_until: datetime
     interim: bool
     """Whether the month was still running when the report was issued."""
+    is_complete: bool
+    """Whether the inquiries of all its methods are known up to *data_until*."""
+    coverage: Coverage
+    """How far its methods were measured, taken together."""
     issued: datetime
     audience: str
     reader: Named

@@ -36,14 +36,34 @@ class Verdict:
     at_most: Value | None
     measured: Value | None
     met: bool | None
+    state: str
+    """met, broken, no_case (nothing happened that could be measured) or not_measured."""
     margin: float | None
     """Distance to the bound, negative if the objective is not met: in the unit of the metric, or days for a date."""
 
 
-def evaluate(objective: Objective, measured: Value | None) -> Verdict:
-    """Compare *measured* with *objective*."""
-    met = None if measured is None else objective.is_met_by(measured)
-    return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, _margin(objective, measured))
+def evaluate(objective: Objective, data: PeriodData, scope: Scope) -> Verdict:
+    """Measure the metric of *objective* in *scope*, and compare it."""
+    measured = measure(objective.metric, data, scope)
+    if measured is None:
+        met, state = None, "no_case" if _is_known(objective.metric, data, scope) else "not_measured"
+    else:
+        met = objective.is_met_by(measured)
+        state = "met" if met else "broken"
+    margin = _margin(objective, measured)
+    return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, state, margin)
+
+
+def _is_known(metric: Sli, data: PeriodData, scope: Scope) -> bool:
+    """Whether there was nothing to measure for *metric*, where it has no value, rather than no measurement."""
+    if metric in {Sli.OUTAGE_NOTICE, Sli.CHANGE_NOTICE}:
+        return True
+    if metric is Sli.AVAILABILITY:
+        return not any(StateMinutes.of(data.minutes[name]).unmeasured for name in scope.methods)
+    is_counted = any(data.is_counted(name) for name in scope.methods)
+    if metric in {Sli.FRESHNESS, Sli.COVERAGE}:  # a service without a ledger, as the adapter, has no data of its own
+        return is_counted and scope.service not in data.heads
+    return is_counted
 
 
 def measure(metric: Sli, data: PeriodData, scope: Scope) -> Value | None:

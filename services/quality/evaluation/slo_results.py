@@ -7,7 +7,7 @@ from quality.evaluation import incidents
 from quality.evaluation.audience import Audience
 from quality.evaluation.period_data import PeriodData
 from quality.evaluation.report_model import Named, SloResult
-from quality.evaluation.sli import Scope, evaluate, measure
+from quality.evaluation.sli import Scope, evaluate
 from quality.slo import Rulebook, RuleSet
 
 
@@ -52,7 +52,7 @@ def _agreement_result(data: PeriodData, catalogue: Catalogue, rules: RuleSet, ag
         consumer=_named(consumer),
         since=agreement.since,
         until=agreement.until,
-        verdicts=tuple(evaluate(one, measure(one.metric, data, scope)) for one in rules.objectives),
+        verdicts=tuple(evaluate(one, data, scope) for one in rules.objectives),
     )
 
 
@@ -74,7 +74,7 @@ def _minimum_result(
         consumer=consumer,
         since=None,
         until=None,
-        verdicts=tuple(evaluate(one, measure(one.metric, data, scope)) for one in rules.objectives),
+        verdicts=tuple(evaluate(one, data, scope) for one in rules.objectives),
     )
 
 

@@ -27,6 +27,7 @@ from quality.monitor.environment import ClockReading
 from quality.monitor.metrics_scraper import ScrapeError
 from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.monitor.prober import ProbeRun
+from quality.monitor.single import only_monitor
 from quality.periods import minute_of
 from quality.records import MetricsSample, Probe
 from quality.settings import QualitySettings
@@ -70,10 +71,18 @@ class WriteBuffer:
 class Monitor:
     """Monitors the services in *settings*."""
 
-    def __init__(self, settings: QualitySettings, clock: Clock, metrics: MonitorMetrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: QualitySettings,
+        clock: Clock,
+        metrics: MonitorMetrics | None = None,
+        *,
+        is_only: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics or MonitorMetrics()
+        self._is_only = is_only
         self._metrics.set_ledgers(settings.ledgers)
         self._catalogue = catalogues.read_catalogue(settings.catalogue)
         self._buffer = WriteBuffer()
@@ -121,7 +130,11 @@ class Monitor:
         )
         if found:
             log.error("monitor.environment_failed", problem=found)
-        return not found
+            return False
+        if not await asyncio.to_thread(self._is_only):
+            log.error("monitor.displaced")
+            return False
+        return True
 
     async def collect(self) -> None:
         """Scrape metrics, flush the buffer, and collect the counts of every service and every ledger."""
@@ -211,7 +224,7 @@ class Monitor:
 
 @contextlib.asynccontextmanager
 async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[Monitor]:
-    """Run the monitor in the background and flush its buffer at the end. A SQLite store admits one monitor only.
+    """Run the monitor in the background and flush its buffer at the end. A store admits one monitor only.
 
     Raises:
         StoreError, AccessConfigError: the store or the catalogue can't be used.
@@ -221,9 +234,10 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
         store = endings.enter_context(contextlib.closing(Store(settings.store)))
         check_schema(store, settings.MIGRATIONS)
         endings.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
+        lock = endings.enter_context(only_monitor(settings.store))
         metrics = MonitorMetrics()
         watch_certificates(settings, metrics)
-        monitor = Monitor(settings, clock, metrics)
+        monitor = Monitor(settings, clock, metrics, is_only=lock.is_held)
         if settings.metrics_listen:
             setting = settings.origin("metrics_listen")
             await endings.enter_async_context(metrics.listener(settings.metrics_listen, setting=setting))

@@ -5,11 +5,11 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from estelam.core.escape import spreadsheet_cell
-from quality.evaluation.report_model import Counts, Minutes, Named, Outage, Report, SloResult
+from quality.evaluation.report_model import Counts, MethodReport, Minutes, Named, Outage, Report, SloResult
 
 COLUMNS = ("scope", "subject", "consumer", "day", "figure", "value")
 Row = tuple[Any, ...]
@@ -33,10 +33,10 @@ def as_csv(report: Report) -> bytes:
 
 def _rows(report: Report) -> Iterator[Row]:
     yield from _values("report", report.audience, "", report.month, report.counts, report.minutes)
+    for name in ("version", "coverage", "is_complete", "interim"):
+        yield ("report", report.audience, "", report.month, name, getattr(report, name))
     for method in report.methods:
-        yield from _values("method", method.method, "", report.month, method.counts, method.minutes)
-        for day in method.days:
-            yield from _values("day", method.method, "", day.jalali, day.counts, day.minutes)
+        yield from _method(report.month, method)
     for one in report.consumers:
         yield from _values("consumer", one.method, one.consumer.slug, report.month, one.counts)
     for still in report.still_calling:
@@ -53,6 +53,15 @@ def _rows(report: Report) -> Iterator[Row]:
         yield ("ledger", alarm.service, "", alarm.found.isoformat(), f"alarm {alarm.kind} acknowledged", acknowledged)
 
 
+def _method(month: str, method: MethodReport) -> Iterator[Row]:
+    yield from _values("method", method.method, "", month, method.counts, method.minutes)
+    yield ("method", method.method, "", month, "coverage", method.coverage.value)
+    yield ("method", method.method, "", month, "traffic known until", _instant(method.traffic_until))
+    for day in method.days:
+        yield ("day", method.method, "", day.jalali, "coverage", day.coverage.value)
+        yield from _values("day", method.method, "", day.jalali, day.counts, day.minutes)
+
+
 def _outage(outage: Outage) -> Iterator[Row]:
     span = f"{outage.first.isoformat()}/{outage.end.isoformat()}"
     where = ("outage", outage.service.slug, _slug(outage.consumer), span)
@@ -66,7 +75,11 @@ def _verdicts(month: str, result: SloResult) -> Iterator[Row]:
         name = f"{result.rules.slug} {verdict.metric}"
         where = (result.kind, _slug(result.service), _slug(result.consumer), month)
         yield (*where, name, verdict.measured)
-        yield (*where, f"{name} met", verdict.met)
+        yield (*where, f"{name} met", verdict.met if verdict.met is not None else verdict.state)
+
+
+def _instant(instant: datetime | None) -> str:
+    return "not known" if instant is None else instant.isoformat()
 
 
 def _slug(thing: Named | None) -> str:

@@ -33,8 +33,8 @@ class GeneratedReport:
 
     folder: Path
     inquiries: int
-    broken: int
-    """Number of objectives that were not met."""
+    broken: int | None
+    """Number of objectives that were not met; None if none was measured."""
     interim: bool
 
 
@@ -82,7 +82,8 @@ def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> Ge
     files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
     folder = _folder(settings, report.month, report.audience)
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer, report.issued)})
-    broken = sum(verdict.met is False for result in report.slo_results for verdict in result.verdicts)
+    met = [one.met for result in report.slo_results for one in result.verdicts if one.met is not None]
+    broken = met.count(False) if met else None
     return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
 
 

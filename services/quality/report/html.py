@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quality.evaluation.report_model import Counts, DayReport, MethodReport, Minutes, Named, Outage, Report
+from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
 from quality.report.i18n import WEEK, Localizer
@@ -97,7 +97,9 @@ def _sum(days: Sequence[DayReport]) -> DayReport:
     counts = Counts(**counted, p50=None, p95=None, p99=None)
     states = ("up", "provider", "exchange", "unknown", "planned", "unmeasured")
     summed: Mapping[str, Any] = {name: sum(getattr(day.minutes, name) for day in days) for name in states}
-    return DayReport(days[0].day, days[0].jalali, Minutes(**summed, availability=None), counts if measured else None)
+    minutes = Minutes(**summed, availability=None)
+    coverage = Coverage.of(minutes, is_future=days[0].coverage is Coverage.FUTURE)
+    return DayReport(days[0].day, days[0].jalali, minutes, coverage, counts if measured else None)
 
 
 def _by_service(report: Report) -> dict[Named, list[Outage]]:

@@ -8,9 +8,10 @@ import pytest
 
 from estelam.receipts.tree import Frontier
 from estelam.storage.migrate import migrate
-from estelam.storage.store import AccessMode, Store
+from estelam.storage.store import AccessMode, Store, StoreError
 from quality import ledger_states, repository, traffic_store
 from quality.attribution import Attribution
+from quality.monitor.single import OnlyMonitor, only_monitor
 from quality.records import (
     AlarmKind,
     Freshness,
@@ -26,6 +27,23 @@ from quality.settings import QualitySettings
 from tests.conftest import both_engines
 from tests.integration.quality.conftest import CHECK_NOTE, SETAD, tally
 from tools.commands.report import quality_home
+from tools.env.postgres import PostgresCluster
+
+
+def test_two_monitors(cluster: PostgresCluster) -> None:
+    """A second monitor of one store on PostgreSQL is refused, until the first one ends or loses its session."""
+    url = cluster.url(cluster.database())
+    with only_monitor(url) as first:
+        with pytest.raises(StoreError, match="another monitor"):
+            OnlyMonitor(url)
+        assert first.is_held()
+        first.close()
+        with only_monitor(url) as second:
+            assert (False, True) == (first.is_held(), second.is_held())
+        assert first.is_held()
+    with only_monitor("sqlite:///folder") as other:
+        assert other.is_held()
+
 
 VERIFIED = VerifiedLedger("s", "note", Frontier().append([bytes(32)] * 5).frontier, 9, 7, "line")
 

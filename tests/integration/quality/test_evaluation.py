@@ -258,3 +258,51 @@ def test_unknown_while_nothing_was_counted(quality_store: QualityStore) -> None:
 
     found = method(quality_store).minutes
     assert (20, 10, 10) == (found.up, found.provider, found.unknown)
+
+
+def test_unmeasured_month(quality_store: QualityStore) -> None:
+    """A month without probes and traffic is not measured: it has no figure of 0, and no objective that was met."""
+    report = quality_store.report()
+
+    assert {"not_measured"} == {report.coverage} | {one.coverage for one in report.methods}
+    assert {None} == {day.counts for one in report.methods for day in one.days}
+    verdicts = [one for result in report.slo_results for one in result.verdicts]
+    assert {"outage_notice", "change_notice"} == {one.metric for one in verdicts if one.state == "no_case"}
+    assert {"no_case", "not_measured"} == {one.state for one in verdicts}
+    assert not report.is_complete
+
+
+def test_future_days(quality_store: QualityStore) -> None:
+    """While a month runs, days that are still to come have no figures, and it is complete as far as it was read."""
+    quality_store.after = at(10, 12)
+    quality_store.probe(range(at(9), at(10, 12)), CHECK_NOTE, SETAD)
+    quality_store.observe([at(9)], CHECK_NOTE, SETAD, tally(3))
+    service = "promissory-note-inquiry"
+
+    def read(until: int) -> None:
+        quality_store.write(
+            lambda opened, _: traffic_store.save_position(opened, service, traffic_store.LEDGER, 1, until * 60_000_000)
+        )
+
+    read(at(10, 6))
+    late = method(quality_store)
+    read(at(10, 12))
+    found = method(quality_store)
+
+    assert (False, True) == (late.is_complete, found.is_complete)
+    days = [(day.coverage, day.counts and day.counts.inquiries) for day in found.days]
+    assert [("not_measured", 0), ("measured", 3), ("measured", 0), ("future", None)] == days[7:11]
+    assert instant_of(at(10, 6)) == late.traffic_until
+
+
+def test_days_that_were_not_read(quality_store: QualityStore) -> None:
+    """Days after the instant as of which a ledger was read are not known, and the month is not complete."""
+    quality_store.observe([at(3)], CHECK_NOTE, SETAD, tally(3))
+    until = at(20, 12) * 60_000_000
+    quality_store.write(
+        lambda opened, _: traffic_store.save_position(opened, "promissory-note-inquiry", traffic_store.LEDGER, 1, until)
+    )
+
+    days = [day.counts and day.counts.inquiries for day in method(quality_store).days]
+    assert [0, 0, 3, *[0] * 17, *[None] * 10] == days
+    assert not quality_store.report("provider:mefa").is_complete

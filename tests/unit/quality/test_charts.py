@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from quality.dashboard import sparklines
 from quality.evaluation import minute_states
-from quality.evaluation.report_model import Counts, DayReport, MethodReport, Minutes, Named, Outage
+from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage
 from quality.report import charts
 from quality.report.charts import CAUSES, STACKED
 from quality.report.i18n import Localizer
@@ -29,13 +29,15 @@ each_language = pytest.mark.parametrize("language", ["fa", "en"])
 
 def days() -> list[DayReport]:
     return [
-        DayReport(FIRST + timedelta(at), f"1405-08-{at + 1:02}", minutes, counts)
+        DayReport(FIRST + timedelta(at), f"1405-08-{at + 1:02}", minutes, Coverage("measured"), counts)
         for at, (minutes, counts) in enumerate(DAYS)
     ]
 
 
 def method(of: list[DayReport]) -> MethodReport:
-    return MethodReport("m", "M", "م", "M", "s", None, None, None, None, UP, BUSY, tuple(of))
+    coverage = Coverage("measured")
+    names = ("m", "M", "م", "M", "s", None, None, None, None)
+    return MethodReport(*names, UP, coverage, BUSY, None, None, is_complete=True, days=tuple(of))
 
 
 def shapes(chart: Markup) -> list[tuple[str, float, float, str]]:
