@@ -79,7 +79,7 @@ def test_killed_service(complete_sandbox: Sandbox, begin: Callable[..., dict[str
     wait_for(lambda: (False, "up") == dashboard_state(url))
 
     services["promissory"].kill()
-    wait_for(lambda: probe_results(settings)[key] == (Attribution.EXCHANGE, "UNREACHABLE"))
+    wait_for(lambda: probe_results(settings)[key] == (Attribution.PROVIDER, "CONNECTION_REFUSED"))
     assert (Attribution.PROVIDER, "PROVIDER_UNAVAILABLE") == probe_results(settings)["VerifyNote", SETAD]
     assert (None, "") == probe_results(settings)["CheckByNationalId", CBI]
     wait_for(lambda: (False, "provider") == dashboard_state(url))
