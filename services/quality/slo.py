@@ -93,7 +93,7 @@ class Rulebook(_Record):
 
     notice_hours: float = Field(ge=0, le=100_000)
     shortest_outage_minutes: int = Field(ge=1, le=1_000_000)
-    failing_share: float = Field(ge=0, lt=100)
+    failing_share: float = Field(ge=0, le=99)
     """The share of failures, in per cent, above which a method is not available in a minute."""
     entering: str
     leaving: str

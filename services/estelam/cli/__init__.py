@@ -14,8 +14,7 @@ def main() -> None:
     if "serve" in sys.argv[1:5]:  # perhaps after --config FILE
         # By default it would end the process, until `Signals` notes it, a second of imports later.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    from estelam.cli.root import application  # noqa: PLC0415 - the signal is blocked before these are imported
-    from estelam.core.exceptions import UserFacingError  # noqa: PLC0415
+    from estelam.core.exceptions import UserFacingError  # noqa: PLC0415 - the signal is blocked before the imports
 
     # A garbage collection during the imports finds nothing to free and takes a tenth of the start. A command turns it
     # on again once it has imported its implementation.
@@ -25,6 +24,8 @@ def main() -> None:
     if any("\udc80" <= character <= "\udcff" for argument in arguments for character in argument):
         _exit_error("an argument is not valid UTF-8 text", EXIT_USAGE)
     try:
+        from estelam.cli.root import application  # noqa: PLC0415 - may raise as its commands do
+
         application()(prog_name="estelam")
     except OSError as error:
         place = "the output can't be written" if error.filename is None else str(error.filename)

@@ -157,7 +157,7 @@ async def running(
             if name.startswith("setad"):
                 address = addresses.get("promissory", ministry_address)
                 instance, ministry = _setad(name, fixtures, folder, address, kits_ministry)
-                stack.callback(ministry.close)
+                stack.push_async_callback(ministry.close)
             else:
                 instance = _recording(name, fixtures, folder)
             addresses[name] = await instance.start(folder / "pki")

@@ -64,9 +64,13 @@ class Ministry:
             return False
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection."""
+        protocol = self._channel._protocol
+        if protocol is not None and not protocol.connection.is_closing():
+            protocol.connection._transport.abort()  # close() would wait for the peer
         self._channel.close()
+        await asyncio.sleep(0)  # the socket is closed in the loop's next iteration
 
 
 def forwarded_refusal(error: GRPCError) -> Refused:

@@ -142,7 +142,7 @@ def test_caller_gives_up_between_the_calls(
 
     monkeypatch.setattr(receipt, "verify", verify)
     monkeypatch.setattr(_Verification, "_replied", note_end)
-    inquiry: Any = SimpleNamespace(id=uuid4(), purpose=Purpose(), request=GENUINE)
+    inquiry: Any = SimpleNamespace(id=uuid4(), purpose=Purpose(), request=GENUINE, traceparent="", is_probe=False)
     with plain_channel(promissory.address, ClientIdentity.named(shared.pki, "setad")) as channel:
         ministry = PromissoryNoteInquiryServiceStub(channel)
         stub: Any = SimpleNamespace(CheckNote=ministry.CheckNote, GetNoteParties=SimpleNamespace(future=start))
@@ -178,7 +178,9 @@ def test_receipts_of_other_calls(shared: Sandbox, promissory: RunningService, ki
 
         stub: Any = SimpleNamespace(CheckNote=SimpleNamespace(future=replay), GetNoteParties=ministry.GetNoteParties)
         keys = verifying_keys(settings_of(shared).provider_certificates)
-        inquiry: Any = SimpleNamespace(id=uuid4(), purpose=Purpose(), request=changed(amount_rials=1))
+        inquiry: Any = SimpleNamespace(
+            id=uuid4(), purpose=Purpose(), request=changed(amount_rials=1), traceparent="", is_probe=False
+        )
         VerificationBackend(stub, keys, ORGANIZATIONS["setad"], clock).answer(inquiry, 20.0, done)
         assert ended.wait(20)
 
