@@ -228,6 +228,13 @@ class Case(_Model):
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
     @property
+    def needs_steering(self) -> bool:
+        """Whether the kit must set the target's clock, deny list or data during the case."""
+        return any(
+            step.at is not Stage.START or step.deny is not None or step.change is not None for step in self.steps
+        )
+
+    @property
     def changes_data(self) -> bool:
         """Whether the target's data must change during the case."""
         return any(step.change is not None for step in self.steps)

@@ -10,7 +10,7 @@ from conformance import case_loader, contract, fixtures
 from conformance.case import Case, Change, Instance, Stage, Step
 from conformance.client import Channels, NotSent, call_method
 from conformance.target import Target
-from conformance.target_control import TargetControl, half_past_midnight_after
+from conformance.target_control import TargetControl, TargetControlError, half_past_midnight_after
 
 StageErrors = Mapping[Instance, str]
 """Why a stage can't be tested, by instance."""
@@ -81,6 +81,9 @@ class StageClock:
 
         Returns:
             The instances where that failed, and why.
+
+        Raises:
+            TargetControlError: the target's clock is past the first stage, as after an earlier run: no case can run.
         """
         steering = self._steering
         if steering is None:
@@ -89,6 +92,11 @@ class StageClock:
         if steering.go_to(begins):
             time.sleep(READ_SECONDS)
         now = steering.now()
+        if stage is Stage.START and now > ends:
+            raise TargetControlError(
+                f"the target's clock is at {now:%Y-%m-%dT%H:%M:%SZ}, past the start of a run: each run needs new "
+                "fixtures (estelam conformance fixtures DIR) and a target that is started with them"
+            )
         if not begins <= now <= ends:
             why = f"the target's clock is at {now:%Y-%m-%dT%H:%M:%SZ}, too late for this stage: load new fixtures"
             return dict.fromkeys(instances, why)

@@ -68,6 +68,7 @@ def run(
             raise UsageError("no case of the profile tests the services given; see: estelam conformance list")
         excused = _known(known_failing, cases)
         target.validate()
+        _warn_without_steering(tested, target, as_json=as_json)
     with terminal.Progress(output.err) as progress:
         progress.total(len(tested))
         result = runner.run(tested, target, jobs=jobs, progress=progress.done, known=excused, profile=profile)
@@ -128,12 +129,23 @@ def _addresses(services: dict[str, str | None], others: Sequence[str], ministry:
         given[Instance(role)] = address
     if not given:
         raise UsageError("give at least one of --promissory, --judiciary and --setad")
+    if alone := next((each for each in given if Instance(each.service) not in given), None):
+        raise UsageError(
+            f"--instance {alone}={given[alone]}: its service is not given; add --{alone.service} HOST:PORT"
+        )
     for address in filter(None, (*given.values(), ministry)):
         try:
             check_target(address)
         except ValueError as error:
             raise UsageError(f"{address}: {error}") from None
     return given
+
+
+def _warn_without_steering(tested: Sequence[Case], target: Target, *, as_json: bool) -> None:
+    lacking = sum(case.needs_steering for case in tested)
+    if lacking and target.steering is None and not as_json:
+        untested = "nothing is tested of the target's clock"
+        output.warn(f"--steering DIR is missing: {lacking} of {len(tested)} cases can't run, and {untested}")
 
 
 def _known(path: Path | None, cases: Sequence[Case]) -> set[str]:

@@ -173,15 +173,14 @@ class _Run:
 
     def _missing(self, case: Case) -> str:
         """Return what a case needs and the target lacks, or an empty string."""
+        if self._target.steering is None and case.needs_steering:
+            return "it needs --steering"
         for step in case.steps:
             instance, caller = step.target or case.target, step.caller or case.caller
             if instance not in self._target.addresses:
                 return f"the run has no instance {instance}"
             if instance is Instance.SETAD_DECEIVED and self._target.ministry is None:
                 return "it needs --ministry"
-            steers = step.at is not Stage.START or step.deny is not None or step.change is not None
-            if self._target.steering is None and steers:
-                return "it needs --steering"
             for name in filter(None, (caller, step.deny)):
                 if not self._target.has(name):
                     return f"the PKI folder has no certificate {name} with its key"

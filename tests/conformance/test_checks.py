@@ -121,7 +121,7 @@ def test_duplicate_entry(target: Target) -> None:
 
 
 def test_repeated_inquiry_id(target: Target) -> None:
-    """An inquiry id that an earlier reply has, or one of another time, is a failure."""
+    """An inquiry id that an earlier reply has, or one of another time where the clock is known, is a failure."""
     checker, refused_twice = Checker(target), refusal_result(INVALID)
     call = refused_call(status=["INVALID_ARGUMENT"], reason=["FIELD_INVALID"])
     old = "01749d2c-0000-7000-8000-000000000000"
@@ -129,8 +129,10 @@ def test_repeated_inquiry_id(target: Target) -> None:
 
     assert failures(target, call, refused_twice, checker) == []
     assert ["an inquiry id of its own"] == [expected for expected, _ in failures(target, call, refused_twice, checker)]
-    late = failures(target, call, dataclasses.replace(refused_twice, trailers=tuple(trailer_pairs)), checker)
+    other = dataclasses.replace(refused_twice, trailers=tuple(trailer_pairs))
+    late = failures(target, call, other, checker)
     assert [True] == ["of its time" in expected for expected, _ in late]
+    assert [] == [each for each in Checker(target).failures(call, other, CaseReplies()) if "time" in each.expected]
 
 
 def test_times_of_entries(target: Target) -> None:

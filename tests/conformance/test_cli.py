@@ -34,6 +34,7 @@ def run(pki: Path, *words: str) -> Result:
         (["--promissory", "localhost"], "localhost: the port is missing"),
         (["--promissory", "localhost:65536"], "localhost:65536: the port must be a number from 1 to 65535"),
         (["--instance", "ministry=127.0.0.1:1"], "give ROLE=HOST:PORT with a role of promissory,"),
+        (["--instance", "setad-down=127.0.0.1:1"], "add --setad HOST:PORT"),
         (["--promissory", UNREACHABLE, "--only", "R9"], "no case and no clause has the id R9"),
         (["--promissory", UNREACHABLE, "--only", "R3"], "no case of the profile tests the services given"),
         (["--promissory", UNREACHABLE, "--known-failing", "none.yaml"], "none.yaml: can't be read"),
@@ -192,6 +193,15 @@ def test_json_result_and_errors(pki: Path) -> None:
     assert [2, 2, 2, 2] == [done.exit_code for done in errors]
     for done in errors:
         assert ["error", "reason", "layer", "address", "fields"] == list(json.loads(done.output))
+
+
+def test_run_without_steering(pki: Path) -> None:
+    """A run without the steering files says once how many cases can't run."""
+    lacking = sum(each.needs_steering for each in case_loader.read() if each.target.service == "promissory")
+    done = run(pki, "--promissory", UNREACHABLE)
+
+    assert 1 == done.output.count("--steering DIR is missing")
+    assert f"missing: {lacking} of " in done.output
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch) -> None:

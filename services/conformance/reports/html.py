@@ -12,7 +12,14 @@ from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
 from conformance.case import Title
-from conformance.reports.labels import OUTCOME_LABELS, PROFILE_LABELS, STATUS_LABELS, status_counts
+from conformance.reports.labels import (
+    OUTCOME_LABELS,
+    PROFILE_LABELS,
+    STATUS_LABELS,
+    not_passed,
+    sent_texts,
+    status_counts,
+)
 from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.clock import TEHRAN
 from estelam.core.escape import visible_lines
@@ -62,7 +69,8 @@ def write(path: Path, run: RunResult) -> None:
         colours=_COLOURS,
         labels=STATUS_LABELS,
         rows=_rows(run),
-        failed=[result for result in run.results if result.status is not CaseStatus.PASSED],
+        failed=not_passed(run),
+        sent_texts=sent_texts,
         began=run.began.astimezone(TEHRAN).isoformat(sep=" ", timespec="seconds"),
         began_fa=_jalali(run.began),
         kit=version("estelam"),

@@ -4,8 +4,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from conformance import case_loader
-from conformance.reports.labels import verdict_text
-from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
+from conformance.reports.labels import sent_texts, verdict_text
+from conformance.results import CaseResult, CaseStatus, RunResult
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 
@@ -14,7 +14,8 @@ def write(path: Path, run: RunResult) -> None:
     """Write the report of *run* to *path*.
 
     A case stands in the suite of its clause and in that of each other clause that it was found to violate: as a failure
-    or, if it could not run, an error. The first suite has the verdict on each profile.
+    or, if it could not run, an error. The first suite has the verdict on each profile as a property, so that only cases
+    are counted as tests, and an error if the whole run could not start.
     """
     root = Element("testsuites", name="estelam conformance")
     _add_profiles(root, run)
@@ -34,14 +35,12 @@ def write(path: Path, run: RunResult) -> None:
 
 def _add_profiles(root: Element, run: RunResult) -> None:
     suite = SubElement(root, "testsuite", name="profiles", timestamp=run.began.isoformat(timespec="seconds"))
+    properties = SubElement(suite, "properties")
     for profile, verdict in run.verdicts.items():
-        case = SubElement(suite, "testcase", classname="profile", name=profile)
-        if verdict.outcome is Outcome.FAILS:
-            SubElement(case, "failure", message=verdict_text(verdict))
-        elif verdict.outcome is Outcome.NOT_RUN:
-            SubElement(case, "error", message=visible_lines(run.error))
-        elif verdict.outcome is Outcome.PARTIAL:
-            SubElement(case, "skipped", message=verdict_text(verdict))
+        SubElement(properties, "property", name=profile, value=verdict_text(verdict))
+    if run.error:
+        case = SubElement(suite, "testcase", classname="profile", name=run.profile)
+        SubElement(case, "error", message=visible_lines(run.error))
 
 
 def _add(suite: Element, clause: str, result: CaseResult) -> None:
@@ -53,6 +52,7 @@ def _add(suite: Element, clause: str, result: CaseResult) -> None:
     failure.set("type", result.status)
     failure.set("message", result.case.title.en)
     failure.text = "\n".join(
-        f"step {one.step}: expected {visible_lines(one.expected)}; actual {visible_lines(one.actual)}"
+        f"step {one.step}: {' '.join(sent_texts(result.case, one.step))}; "
+        f"expected {visible_lines(one.expected)}; actual {visible_lines(one.actual)}"
         for one in result.failures_of(clause)
     )

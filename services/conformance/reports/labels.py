@@ -1,8 +1,12 @@
 """Texts that all reports share, and the escaping of texts that a target sent."""
 
-from conformance.case import Title
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.case import Case, Title
 from conformance.profile import Profile
-from conformance.results import CaseStatus, Outcome, RunResult, Verdict
+from conformance.results import CaseResult, CaseStatus, Outcome, RunResult, Verdict
 
 STATUS_LABELS = {
     CaseStatus.PASSED: Title(en="passed", fa="پذیرفته‌شده"),
@@ -30,6 +34,33 @@ PROFILE_LABELS = {
     Profile.RECEIPTS: Title(en="core, with the ledger and its receipts", fa="هسته، با دفتر و رسیدهای آن"),
     Profile.FULL: Title(en="everything", fa="همه الزامات"),
 }
+
+
+_SHOWN_CHARACTERS = 600
+"""Of a longer request, a text shows the beginning; the JSON report has all."""
+_ORDER = (CaseStatus.FAILED, CaseStatus.KNOWN, CaseStatus.STALE, CaseStatus.NOT_RUN)
+
+
+def not_passed(run: RunResult) -> list[CaseResult]:
+    """Return the results that did not pass: what failed, and then what could not run."""
+    return [result for status in _ORDER for result in run.with_status(status)]
+
+
+def sent_step(case: Case, number: int) -> Mapping[str, Any]:
+    """Return what step *number* of *case* did, counted from 1: its target, caller, method, request and metadata."""
+    own = case.steps[number - 1].model_dump(mode="json", exclude_defaults=True, exclude={"expect"})
+    return {"target": case.target.value, "caller": case.caller} | own
+
+
+def sent_texts(case: Case, number: int) -> tuple[str, str]:
+    """Return what step *number* of *case* did, in two lines: what was called by whom, and the rest as JSON."""
+    sent = dict(sent_step(case, number))
+    target, caller = sent.pop("target"), sent.pop("caller")
+    action = sent.pop("call", None) or next(name for name in ("health", "deny", "change") if name in sent)
+    rest = json.dumps(sent, ensure_ascii=False)
+    if len(rest) > _SHOWN_CHARACTERS:
+        rest = f"{rest[:_SHOWN_CHARACTERS]}…"
+    return f"{action} of {target} by {caller}", rest
 
 
 def verdict_text(verdict: Verdict) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from conformance.reports.labels import status_counts
+from conformance.reports.labels import sent_step, status_counts
 from conformance.results import CaseResult, RunResult
 from estelam.core.clock import to_micros
 from estelam.core.exceptions import UserFacingError, describe_error
@@ -123,5 +123,5 @@ def _case(result: CaseResult) -> dict[str, Any]:
         "title": result.case.title.model_dump(),
         "status": result.status,
         "seconds": round(result.seconds, 3),
-        "failures": [asdict(failure) for failure in result.failures],
+        "failures": [{**asdict(failure), "sent": sent_step(result.case, failure.step)} for failure in result.failures],
     }

@@ -10,7 +10,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from conformance import case_loader
-from conformance.reports.labels import status_counts, verdict_text
+from conformance.reports.labels import not_passed, sent_texts, status_counts, verdict_text
 from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.escape import visible_lines
 
@@ -61,9 +61,8 @@ def show(run: RunResult, console: Console) -> None:
     if run.error:  # no case ran, all for the same reason
         console.print(Text(visible_lines(run.error)))
     else:
-        for result in run.results:
-            if result.status is not CaseStatus.PASSED:
-                _show_case(result, console)
+        for result in not_passed(run):
+            _show_case(result, console)
     overall = run.outcome
     counts = ", ".join(f"{count} {status}" for status, count in status_counts(run).items())
     console.print(Text.assemble((overall, _STYLES[overall]), f"  {counts or 'no case ran'}, in {run.seconds:.1f} s"))
@@ -84,7 +83,9 @@ def _show_case(result: CaseResult, console: Console) -> None:
             _show_lines(console, f"{name}: {clause.en}", clause.fa)
         for failure in failures:
             console.print(Padding(Text(f"step {failure.step}"), (0, 0, 0, 2), expand=False))
-            for word, text in (("expected", failure.expected), ("actual", failure.actual)):
+            called, request = sent_texts(result.case, failure.step)
+            lines = (("call", called), ("request", request), ("expected", failure.expected), ("actual", failure.actual))
+            for word, text in lines:
                 console.print(
                     Padding(Text.assemble((f"{word:10}", "dim"), visible_lines(text)), (0, 0, 0, 4), expand=False)
                 )
