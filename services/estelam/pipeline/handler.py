@@ -217,8 +217,8 @@ class InquiryHandler:
                 rate_limit.charge_miss(bucket)
             self._metrics.record_answer(method, result.outcome, self._clock.monotonic() - exchange.arrived_at)
             log.debug("inquiry.answered", inquiry_id=str(exchange.inquiry and exchange.inquiry.id), method=method)
-            exchange.call.reply(result.reply, exchange.metadata())  # 7 reply
             exchange.span.end()
+            exchange.call.reply(result.reply, exchange.metadata())  # 7 reply
         except BaseException as error:  # noqa: BLE001 - any fault is a refusal
             self._refuse(exchange, error)
 
