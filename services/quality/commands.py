@@ -42,8 +42,8 @@ def report(month: str, audience: list[str], *, force: bool, as_json: bool) -> No
         written = generate.generate_reports(
             load_settings(QualitySettings), month=month, audiences=audience, clock=Clock(), force=force
         )
-    rows = [(one.folder, one.inquiries, one.broken, one.interim) for one in written]
-    output.print_rows(("folder", "inquiries", "objectives_broken", "interim"), rows, as_json=as_json)
+    rows = [(one.folder, one.inquiries, one.broken, one.interim, one.is_complete) for one in written]
+    output.print_rows(("folder", "inquiries", "objectives_broken", "interim", "is_complete"), rows, as_json=as_json)
 
 
 def agreement(number: str, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ def main(month: str, micros: int) -> ReportCost:
     settings = QualitySettings.model_validate_json(sys.stdin.read())
     clock = replace(Clock(), micros=lambda: micros)
     [written] = generate_reports(settings, month=month, audiences=[WORKING_GROUP], clock=clock)
-    return ReportCost(written.inquiries, time.process_time(), peak_mib())
+    return ReportCost(written.inquiries or 0, time.process_time(), peak_mib())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ from quality.slo import Rulebook
 
 log = structlog.get_logger()
 
-STATUS_SECONDS, MONTH_SECONDS, OTHER_SECONDS = 5.0, 300.0, 10.0
+STATUS_SECONDS, OTHER_SECONDS = 5.0, 10.0
+LOAD_FACTOR = 10
+"""A value is kept so many times as long as it took to read: reading takes a tenth of a core at most."""
 
 T = TypeVar("T")
 
@@ -48,9 +50,7 @@ class DashboardData:
         self._keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
         self.status = AsyncCache(self._load_status, STATUS_SECONDS)
         """Current status of every service."""
-        self.month = AsyncCache(
-            self._load_month, MONTH_SECONDS, stale_seconds=MONTH_SECONDS
-        )  # takes seconds in a busy month
+        self.month = AsyncCache(self._load_month, OTHER_SECONDS)
         """Report of the current month for the working group."""
         self.catalogue = AsyncCache(self._catalogue, OTHER_SECONDS)
         self.changes = AsyncCache(self._load_changes, OTHER_SECONDS)
@@ -76,8 +76,9 @@ class DashboardData:
     def _load_month(self) -> Report:
         catalogue, rules = self._rules()
         now = self._clock.now()
+        end = minute_of(now) + 1  # the current minute counts, as in the status
         with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            data = load_period(connection, period=Month.of(now), now=minute_of(now), catalogue=catalogue, rules=rules)
+            data = load_period(connection, period=Month.of(now), now=end, catalogue=catalogue, rules=rules)
         return build_report(AudienceView(data, Audience.parse(WORKING_GROUP, catalogue), catalogue, rules), now)
 
     def _rules(self) -> tuple[Catalogue, Rulebook]:
@@ -99,15 +100,14 @@ class DashboardData:
 
 
 class AsyncCache(Generic[T]):
-    """Caches the result of *read* for *seconds*, and for *stale_seconds* more while it is being refreshed.
+    """Caches the result of *read* for *seconds*, or for LOAD_FACTOR times as long as it took, if that is more.
 
-    Concurrent callers share one refresh.
+    For half as long again an older value is returned while a new one is being read. Concurrent callers share one read.
     """
 
-    def __init__(self, read: Callable[[], T], seconds: float, *, stale_seconds: float = 0.0) -> None:
+    def __init__(self, read: Callable[[], T], seconds: float) -> None:
         self._read = read
-        self._seconds = seconds
-        self._stale_seconds = stale_seconds
+        self._least_seconds = self._seconds = seconds
         self._value: T | None = None
         self._read_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
@@ -122,7 +122,7 @@ class AsyncCache(Generic[T]):
         if self._value is not None and age <= self._seconds:
             return self._value
         refresh = self._refreshing = self._refreshing or asyncio.create_task(self._refresh())
-        if self._value is None or age > self._seconds + self._stale_seconds:
+        if self._value is None or age > 1.5 * self._seconds:
             await asyncio.shield(refresh)
             if self._value is None:
                 raise DataUnavailable
@@ -136,4 +136,6 @@ class AsyncCache(Generic[T]):
             log.error("dashboard.unavailable", error=type(error).__name__)
             self._value = None
         finally:
+            took = time.monotonic() - began
+            self._seconds = max(self._least_seconds, LOAD_FACTOR * took)
             self._read_at, self._refreshing = began, None

@@ -114,10 +114,11 @@ def report_entries(reports: Iterable[ArchivedReport], l10n: Localizer, texts: Ma
         if one.issued is None or not one.signature_valid:
             continue
         interim = f" ({texts['interim']})" if one.interim else ""
+        inquiries = texts["not_measured"] if one.inquiries is None else l10n.count(one.inquiries)
         yield Entry(
             key=f"report:{one.name}",
             title=f"{l10n('title')}{l10n.comma} {l10n.month(one.month)}: {l10n.name(one.reader)}{interim}",
-            summary=f"{l10n.count(one.inquiries)} {texts['inquiries']}",
+            summary=f"{texts['inquiries']}: {inquiries}",
             updated=one.issued,
             path=f"reports/{one.name}/report.{l10n.language}.html",
         )

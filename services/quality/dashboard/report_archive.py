@@ -34,10 +34,13 @@ class ArchivedReport:
     reader: Named
     issued: datetime | None
     """None if `figures.json` can't be read."""
-    inquiries: int
+    inquiries: int | None
+    """None if they are not known."""
     broken: int | None
     """Number of objectives that were not met."""
     interim: bool
+    is_complete: bool
+    """Whether the whole month was read."""
     signature_valid: bool
     """Whether the signature covers every file and is valid."""
 
@@ -80,15 +83,24 @@ def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport
             month=month,
             reader=Named(**report["reader"]),
             issued=datetime.fromisoformat(report["issued"]),
-            inquiries=int(report["counts"]["inquiries"]),
+            inquiries=int(report["counts"]["inquiries"]) if report["counts"] else None,
             broken=_broken([verdict["met"] for verdict in verdicts]),
             interim=bool(report["interim"]),
+            is_complete=bool(report["is_complete"]),
             signature_valid=_signature_valid(path, keys),
         )
     except (OSError, ValueError, KeyError, TypeError):
         unknown = Named(path.name, path.name, path.name)
         return ArchivedReport(
-            path.name, month, unknown, None, inquiries=0, broken=None, interim=False, signature_valid=False
+            path.name,
+            month,
+            unknown,
+            None,
+            inquiries=None,
+            broken=None,
+            interim=False,
+            is_complete=False,
+            signature_valid=False,
         )
 
 

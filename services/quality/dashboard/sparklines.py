@@ -13,6 +13,7 @@ from quality.report.i18n import Localizer
 
 CELL_MINUTES = 5
 """A cell shows the worst of this many minutes."""
+_DOWN = (minute_states.PROVIDER, minute_states.EXCHANGE, minute_states.UNKNOWN)
 _WORST_FIRST = (
     minute_states.PROVIDER,
     minute_states.EXCHANGE,
@@ -24,9 +25,18 @@ _WORST_FIRST = (
 )
 
 
-def ribbon(minutes: bytes, until: datetime, texts: Mapping[str, str], l10n: Localizer, label: str) -> Markup:
-    """The state of each minute *until* then as a coloured band, with the names of the states in *texts*."""
+def ribbon(
+    minutes: bytes, state: str, until: datetime, texts: Mapping[str, str], l10n: Localizer, label: str
+) -> Markup:
+    """The state of each minute *until* then as a coloured band, with the names of the states in *texts*.
+
+    The last cell has the present *state*, as the badge beside it; an outage that has just ended is in the cell before.
+    """
     cells = [_worst(minutes[at : at + CELL_MINUTES]) for at in range(0, len(minutes), CELL_MINUTES)]
+    present = minute_states.NAMES.index(state)
+    if cells[-1] in _DOWN and present not in _DOWN:
+        cells[-2] = _worst(minutes[-2 * CELL_MINUTES :])
+    cells[-1] = present
     frame = Frame(len(cells), 22, mirrored=l10n.persian, top=0, bottom=0, margin=0)
     return frame.render(_bars(frame, cells, until, texts, l10n), label, stretched=True)
 

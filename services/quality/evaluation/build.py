@@ -77,7 +77,8 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
     total = _sum(tally for days in traffic.values() for tally in days.values())
     services = view.services()
     slugs = {service.slug for service in services}
-    minutes = _minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods)))
+    minutes = summarize_minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods)))
+    coverage = Coverage.of(minutes)
     return Report(
         version=VERSION,
         month=str(data.period),
@@ -85,13 +86,13 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
         ends=instant_of(data.period.end_minute),
         data_until=instant_of(data.end_minute),
         interim=data.end_minute < data.period.end_minute,
-        is_complete=all(data.is_complete(service) for service in services),
-        coverage=Coverage.of(minutes),
+        is_complete=coverage is not Coverage.NOT_MEASURED and all(data.is_complete(service) for service in services),
+        coverage=coverage,
         issued=issued,
         audience=view.audience.name,
         reader=Named(view.audience.party.slug, view.audience.party.fa, view.audience.party.en),
         services=tuple(Named(service.slug, service.fa, service.en) for service in services),
-        counts=summarize(total),
+        counts=summarize(total) if any(map(data.is_counted, methods)) else None,
         minutes=minutes,
         methods=tuple(_method(view, name, traffic) for name in methods),
         consumers=tuple(_consumers(view, traffic)),
@@ -146,7 +147,7 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
     mine = [days for (of, _), days in traffic.items() if of == name]
     until = data.traffic_until(service)
     by_day = [_day(data, name, mine, until, day=day, first=first, end=end) for day, first, end in data.days]
-    minutes, probed_until = _minutes(StateMinutes.of(data.minutes[name])), data.probed_until.get(name)
+    minutes, probed_until = summarize_minutes(StateMinutes.of(data.minutes[name])), data.probed_until.get(name)
     return MethodReport(
         method=name,
         name=method.name,
@@ -170,7 +171,9 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
 def _day(
     data: PeriodData, name: str, traffic: list[dict[date, Tally]], until: int | None, *, day: date, first: int, end: int
 ) -> DayReport:
-    minutes = _minutes(StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute]))
+    minutes = summarize_minutes(
+        StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute])
+    )
     tallies = [days[day] for days in traffic if day in days]
     is_future = first >= data.end_minute
     is_known = not is_future and (bool(tallies) or (until is not None and first < until))
@@ -204,12 +207,14 @@ def _data(data: PeriodData, service: Service) -> DataStatus:
     return DataStatus(service.slug, oldest, data.covered_since.get(service.slug))
 
 
-def _minutes(time: StateMinutes) -> Minutes:
+def summarize_minutes(time: StateMinutes) -> Minutes:
+    """The minutes in each state of *time*."""
+    is_measured = bool(time.measured)
     return Minutes(
-        up=time.up,
-        provider=time.provider,
-        exchange=time.exchange,
-        unknown=time.unknown,
+        up=time.up if is_measured else None,
+        provider=time.provider if is_measured else None,
+        exchange=time.exchange if is_measured else None,
+        unknown=time.unknown if is_measured else None,
         planned=time.planned,
         unmeasured=time.unmeasured,
         availability=time.availability,

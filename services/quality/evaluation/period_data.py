@@ -60,7 +60,9 @@ class PeriodData:
 
     def is_counted(self, name: str) -> bool:
         """Whether the inquiries of the method *name* are known: counted by its service, or read from its ledger."""
-        service = self.methods[name][0]
+        return self._knows_traffic(self.methods[name][0])
+
+    def _knows_traffic(self, service: Service) -> bool:
         return (
             service.slug in self.heads
             or bool(self.counted.get(service.wire or ""))
@@ -76,7 +78,9 @@ class PeriodData:
     def is_complete(self, service: Service) -> bool:
         """Whether the inquiries of *service* were read up to the end of the data, as far as they can be by now."""
         until = self.traffic_until(service)
-        return until is not None and until >= self.end_minute - (READING_MINUTES if self.is_running else 0)
+        if until is None or not self._knows_traffic(service):
+            return False
+        return until >= self.end_minute - (READING_MINUTES if self.is_running else 0)
 
     @property
     def is_running(self) -> bool:

@@ -35,10 +35,9 @@ class Coverage(StrEnum):
     @classmethod
     def of(cls, minutes: "Minutes", *, is_future: bool = False) -> Self:
         """The coverage of *minutes*."""
-        measured = minutes.up + minutes.provider + minutes.exchange + minutes.unknown
         if is_future:
             return cls("future")
-        if measured:
+        if minutes.availability is not None:
             return cls("partly" if minutes.unmeasured else "measured")
         return cls("not_measured" if minutes.unmeasured else "planned" if minutes.planned else "absent")
 
@@ -63,15 +62,24 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """Minutes in each state, and the availability in per cent."""
+    """Minutes in each state, and the availability in per cent.
 
-    up: int
-    provider: int
-    exchange: int
-    unknown: int
+    Those of a measured state, and the availability, are None where no minute was measured.
+    """
+
+    up: int | None
+    provider: int | None
+    exchange: int | None
+    unknown: int | None
     planned: int
     unmeasured: int
     availability: float | None
+
+    @property
+    def measured_share(self) -> float:
+        """Per cent of the minutes that should have been measured in which it was."""
+        measured = sum(one or 0 for one in (self.up, self.provider, self.exchange, self.unknown))
+        return 100 * measured / (measured + self.unmeasured) if measured else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +232,8 @@ class Report:
     audience: str
     reader: Named
     services: tuple[Named, ...]
-    counts: Counts
+    counts: Counts | None
+    """None where the inquiries of no method are known."""
     minutes: Minutes
     methods: tuple[MethodReport, ...]
     consumers: tuple[ConsumerReport, ...]

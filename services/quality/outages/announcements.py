@@ -24,6 +24,17 @@ class AnnouncementError(UsageError):
     """An announcement is invalid."""
 
 
+def check_service(catalogue: Catalogue, service: str) -> None:
+    """Check that *service* is monitored.
+
+    Raises:
+        UnknownNameError: it is not; the error names the monitored ones.
+    """
+    monitored = [found.slug for found in catalogue.services if found.wire]
+    if service not in monitored:
+        raise unknown_name("monitored service", service, monitored)
+
+
 def create_outage(
     catalogue: Catalogue,
     *,
@@ -40,9 +51,7 @@ def create_outage(
         AnnouncementError: the period or a reason is invalid.
         UnknownNameError: no such service is monitored.
     """
-    monitored = [found.slug for found in catalogue.services if found.wire]
-    if service not in monitored:
-        raise unknown_name("monitored service", service, monitored)
+    check_service(catalogue, service)
     if not minute_of(first) < minute_of(end) <= minute_of(first) + MAX_DURATION.days * 1440:
         raise AnnouncementError(f"an outage ends after it begins, and within {MAX_DURATION.days} days")
     if minute_of(end) <= minute_of(now):

@@ -14,7 +14,7 @@ from estelam.core.settings import load_settings
 from estelam.storage.store import AccessMode, Store
 from quality import repository, slo
 from quality.evaluation.period_data import is_announced_in_time
-from quality.outages.announcements import OutageAnnouncer, create_outage, is_current, state
+from quality.outages.announcements import OutageAnnouncer, check_service, create_outage, is_current, state
 from quality.periods import instant_of, minute_of
 from quality.records import PlannedOutage
 from quality.settings import QualitySettings
@@ -26,6 +26,7 @@ def announce(service: str, first: str, end: str, reason_fa: str, reason_en: str,
         settings, now = load_settings(QualitySettings), Clock().now()
         catalogue = loader.read_catalogue(settings.catalogue)
         rules = slo.read(settings.rules, catalogue)
+        check_service(catalogue, service)
         outage = create_outage(
             catalogue,
             service=service,
@@ -37,8 +38,12 @@ def announce(service: str, first: str, end: str, reason_fa: str, reason_en: str,
         )
         with _announcer(settings, catalogue, now) as announcer:
             stored = announcer.announce(outage)
-        apart = is_announced_in_time(stored, rules)
-    output.print_record(_facts(stored) | {"counted_apart": apart, "published": settings.outages}, as_json=as_json)
+    notice = {
+        "counted_apart": is_announced_in_time(stored, rules),
+        "notice_hours": round((stored.first_minute - stored.announced_minute) / 60, 1),
+        "hours_needed": rules.notice_hours,
+    }
+    output.print_record(_facts(stored) | notice | {"published": settings.outages}, as_json=as_json)
 
 
 def end(number: int, *, as_json: bool) -> None:

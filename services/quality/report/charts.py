@@ -148,8 +148,7 @@ def _unknown(frame: Frame, at: int, state: str, name: str, l10n: Localizer) -> s
 
 def day_state(minutes: Minutes, counts: Counts | None = None) -> str | None:
     """How a day without figures is drawn: `unmeasured`, or `outside` (to come, not in service); None: it has some."""
-    measured = minutes.up + minutes.provider + minutes.exchange + minutes.unknown + minutes.planned
-    if measured or (counts and counts.inquiries):
+    if minutes.availability is not None or minutes.planned or (counts and counts.inquiries):
         return None
     return "unmeasured" if minutes.unmeasured else "outside"
 

@@ -89,7 +89,9 @@ def _slug(thing: Named | None) -> str:
 def _values(scope: str, subject: str, consumer: str, day: str, *holders: Counts | Minutes | None) -> Iterator[Row]:
     for holder in holders:
         for field in dataclasses.fields(holder) if holder else ():
-            yield (scope, subject, consumer, day, field.name, getattr(holder, field.name))
+            # Inquiries and minutes are both counted by cause; the minutes have their unit in the name.
+            unit = "_minutes" if isinstance(holder, Minutes) and field.name != "availability" else ""
+            yield (scope, subject, consumer, day, field.name + unit, getattr(holder, field.name))
 
 
 def _plain(value: Any) -> Any:

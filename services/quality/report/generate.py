@@ -19,7 +19,7 @@ from quality import slo
 from quality.evaluation.audience import Audience
 from quality.evaluation.build import AudienceView, build_report
 from quality.evaluation.period_data import load_period
-from quality.evaluation.report_model import Report
+from quality.evaluation.report_model import Coverage, Report
 from quality.periods import Month, MonthError, minute_of
 from quality.report import signing
 from quality.report.export import as_csv, as_json
@@ -32,10 +32,13 @@ class GeneratedReport:
     """A report that was written, and its summary."""
 
     folder: Path
-    inquiries: int
+    inquiries: int | None
+    """None if they are not known."""
     broken: int | None
     """Number of objectives that were not met; None if none was measured."""
     interim: bool
+    is_complete: bool
+    """Whether something was measured, and the inquiries of all methods were read to the end of the data."""
 
 
 class ReportExistsError(UsageError):
@@ -47,8 +50,8 @@ def generate_reports(
 ) -> list[GeneratedReport]:
     """Write the reports of *month* (Jalali, as 1405-08), one folder for each audience.
 
-    An audience is working-group, provider:NAME or consumer:NAME. An interim report, issued before the month's end, is
-    replaced; a final one only with *force*, since it is evidence.
+    An audience is working-group, provider:NAME or consumer:NAME. An interim report, issued before the month's end, and
+    one of a month in which nothing was measured are replaced; a final one only with *force*, since it is evidence.
 
     Raises:
         MonthError: *month* is malformed or in the future.
@@ -84,7 +87,9 @@ def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> Ge
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer, report.issued)})
     met = [one.met for result in report.slo_results for one in result.verdicts if one.met is not None]
     broken = met.count(False) if met else None
-    return GeneratedReport(folder, report.counts.inquiries, broken, report.interim)
+    return GeneratedReport(
+        folder, report.counts.inquiries if report.counts else None, broken, report.interim, report.is_complete
+    )
 
 
 def _folder(settings: QualitySettings, month: str, audience: str) -> Path:
@@ -95,10 +100,11 @@ def _check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     try:
-        interim = json.loads((folder / "figures.json").read_bytes())["interim"]
+        figures = json.loads((folder / "figures.json").read_bytes())
+        is_final = not figures["interim"] and figures["coverage"] != Coverage.NOT_MEASURED
     except (OSError, ValueError, KeyError, TypeError):
         raise ReportExistsError(f"{folder}: a report that can't be read is there; replace it with --force") from None
-    if interim is not True:
+    if is_final is not False:
         raise ReportExistsError(f"{folder}: the final report was issued already; replace it with --force")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from quality.evaluation.build import summarize_minutes
+from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
@@ -53,7 +55,7 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             met=[v.met for result in report.slo_results for v in result.verdicts if v.met is not None],
             unplanned=[one for one in report.outages if one.fault in {"provider", "exchange", "unknown"}],
             by_service=_by_service(report),
-            methods_of=lambda service: [method for method in report.methods if method.service == service.slug],
+            methods_of=lambda service, its: _methods_of(report, service, its),
             other="en" if l10n.persian else "fa",
         )
         .encode()
@@ -96,8 +98,8 @@ def _sum(days: Sequence[DayReport]) -> DayReport:
     counted: Mapping[str, Any] = {name: sum(getattr(counts, name) for counts in measured) for name in names}
     counts = Counts(**counted, p50=None, p95=None, p99=None)
     states = ("up", "provider", "exchange", "unknown", "planned", "unmeasured")
-    summed: Mapping[str, Any] = {name: sum(getattr(day.minutes, name) for day in days) for name in states}
-    minutes = Minutes(**summed, availability=None)
+    summed = StateMinutes(**{name: sum(getattr(day.minutes, name) or 0 for day in days) for name in states})
+    minutes = summarize_minutes(summed)
     coverage = Coverage.of(minutes, is_future=days[0].coverage is Coverage.FUTURE)
     return DayReport(days[0].day, days[0].jalali, minutes, coverage, counts if measured else None)
 
@@ -107,6 +109,13 @@ def _by_service(report: Report) -> dict[Named, list[Outage]]:
     for one in report.outages:
         found.setdefault(one.service, []).append(one)
     return found
+
+
+def _methods_of(report: Report, service: Named, outages: Iterable[Outage]) -> list[MethodReport]:
+    """The methods of *service*, or those that its *outages* met: its own may not be in the reader's report."""
+    met = {name for outage in outages for name in outage.methods}
+    own = [method for method in report.methods if method.service == service.slug]
+    return own or [method for method in report.methods if method.method in met]
 
 
 def _month_days(report: Report) -> list[date]:

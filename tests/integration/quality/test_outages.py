@@ -101,7 +101,8 @@ def test_announce(commands: OutageCommands, first: datetime) -> None:
     published = OutageTable.load(commands.file).outage
 
     assert (1, True, str(commands.file)) == (reported["number"], reported["counted_apart"], reported["published"])
-    assert (2, False) == (late["number"], late["counted_apart"])
+    assert (2, False, 72) == (late["number"], late["counted_apart"], late["hours_needed"])
+    assert late["notice_hours"] < 72 < reported["notice_hours"]
     assert ("coming", first, first + HOUR) == (one["state"], at(one["from"]), at(one["until"]))
     assert list(WORDS.values()) == [one["reason_fa"], one["reason_en"]]
     assert other["service"] == "cheque-case-inquiry"

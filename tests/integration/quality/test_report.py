@@ -92,7 +92,9 @@ def test_service_without_ledger(busy_store: QualityStore) -> None:
     assert (True, False) == (counts[VERIFY_NOTE] is None, counts[CHECK_NOTE] is None)
     assert ({True}, {False, True}) == (days[VERIFY_NOTE], days[CHECK_NOTE])
     assert (True, False) == (CHECK_NOTE in counted, VERIFY_NOTE in counted)
-    assert "Not measured: no ledger of this service is collected." in (folder / "report.en.html").read_text("utf-8")
+    assert "Not measured: neither calls nor a ledger were collected in this month." in (
+        folder / "report.en.html"
+    ).read_text("utf-8")
 
 
 def test_consumer_report_is_isolated(busy_store: QualityStore) -> None:
@@ -163,6 +165,34 @@ def test_final_report_is_kept(busy_store: QualityStore) -> None:
     assert (final / "figures.json").read_bytes() != b"{}"
 
 
+def test_month_that_was_not_measured(quality_store: QualityStore) -> None:
+    """A month in which nothing was measured has no figure, is not green, and its report is replaced."""
+    found = generate(quality_store)
+    folder = found.folder
+    figures = json.loads((folder / "figures.json").read_bytes())
+    rows = list(csv.DictReader(io.StringIO((folder / "figures.csv").read_text("utf-8-sig"))))
+    page = (folder / "report.en.html").read_text("utf-8")
+
+    assert (None, None, False) == (found.inquiries, found.broken, found.is_complete)
+    assert (None, None) == (figures["counts"], figures["minutes"]["up"])
+    assert not [
+        row for row in rows if row["figure"] in {"inquiries", "up_minutes", "provider_minutes"} and row["value"]
+    ]
+    assert "This month was not measured" in page
+    assert "No outage was recorded" not in page
+    assert 'class="tile good"' not in page
+    assert generate(quality_store).folder == folder
+
+
+def test_keys_of_rows(busy_store: QualityStore) -> None:
+    """Each row of the CSV has a key of its own."""
+    busy_store.announce(at(20), at(20, 2), hours=10)
+    for audience in ("working-group", "provider:setad", "consumer:setad"):
+        text = (generate(busy_store, audience).folder / "figures.csv").read_text("utf-8-sig")
+        keys = [tuple(row[:-1]) for row in csv.reader(io.StringIO(text))]
+        assert len(keys) == len(set(keys))
+
+
 def test_interim_report_is_replaced(busy_store: QualityStore) -> None:
     """A report issued during the month is replaced by the next one, and leaves no other files."""
     after, busy_store.after = busy_store.after, at(10)
@@ -228,6 +258,7 @@ def test_ungranted_calls(busy_store: QualityStore) -> None:
     busy_store.observe([at(9)], CHECK_NOTE, "99000079195", tally(0, ungranted=4))
 
     report = busy_store.report()
+    assert report.counts
     assert report.counts.ungranted == 4
     assert {one.consumer.slug for one in report.slo_results if one.kind == "leaving" and one.consumer} == {
         "setad",

@@ -116,11 +116,21 @@ def test_ribbon(language: str) -> None:
     texts = {f"state_{name}": name for name in minute_states.NAMES}
     until = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)  # noon in Iran
     l10n = Localizer(language)
-    drawn = shapes(sparklines.ribbon(minutes, until, texts, l10n, "label"))
+    drawn = shapes(sparklines.ribbon(minutes, "provider", until, texts, l10n, "label"))
 
     assert ["up", "unmeasured", "provider"] == [kind for kind, *_ in drawn]
     assert [l10n.time(until - timedelta(hours=24)), l10n.time(until)] == sparklines.hours(until, l10n)[::4]
     assert f"{l10n.time(until - timedelta(hours=6))} \u2013 {l10n.time(until)}" in drawn[-1][3]
+
+
+def test_present_state() -> None:
+    """A ribbon ends with the present state; an outage that has just ended is in the cell before."""
+    minutes = bytes([minute_states.UP] * 1437 + [minute_states.PROVIDER] * 2 + [minute_states.UP])
+    texts = {f"state_{name}": name for name in minute_states.NAMES}
+    until = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
+    drawn = shapes(sparklines.ribbon(minutes, "up", until, texts, Localizer("en"), "label"))
+
+    assert ["up", "provider", "up"] == [kind for kind, *_ in drawn]
 
 
 def test_hours() -> None:

@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 from estelam.core.exceptions import ServerError
 from estelam.web.rendering import messages_for
 from quality import ledger_states, repository
-from quality.attribution import TransportFailure
+from quality.attribution import Attribution, TransportFailure
 from quality.periods import instant_of
 from quality.records import AlarmKind, Freshness, LedgerAlarm, MetricsSample
 from quality.settings import QualitySettings
-from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, VERIFY_NOTE, QualityStore, at
+from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, QualityStore, at
 from tests.integration.quality.dashboard.conftest import (
     CASES,
     CONSUMER_METHODS,
@@ -80,8 +80,8 @@ def test_traffic(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("fa", "سنجیده نمی‌شود: دفتری از این سرویس خوانده نمی‌شود"),
-        ("en", "Not measured: no ledger of this service is collected"),
+        ("fa", "سنجیده نمی‌شود: نه شمار فراخوانی‌ها خوانده می‌شود و نه دفتری"),
+        ("en", "Not measured: neither its calls nor its ledger are collected"),
     ],
 )
 def test_service_without_ledger(client: httpx.Client, language: str, words: str) -> None:
@@ -115,6 +115,19 @@ def test_stale_data(observed_day: QualityStore) -> None:
     assert {"unmeasured"} == {method["state"] for service in found["services"] for method in service["methods"]}
     assert "The monitor has no current data: the status is unknown" in page
     assert "All services answer" not in page
+
+
+def test_month_agrees_with_present(quality_store: QualityStore) -> None:
+    """The month counts the current minute's failure, and states its time and how much of it was measured."""
+    quality_store.after = NOW
+    quality_store.probe([NOW], CHECK_NOTE, SETAD, Attribution.PROVIDER)
+    with open_dashboard(quality_store) as running, running.client() as client:
+        page, outages = client.get("/en/").text, client.get("/en/outages").text
+
+    assert "<strong>\u20660%\u2069</strong>" in page
+    assert "share of time measured:" in page
+    assert "As of" in page
+    assert "As of" in outages
 
 
 def test_unmeasured_method(tmp_path: Path) -> None:
@@ -292,8 +305,9 @@ def test_outages(client: httpx.Client) -> None:
     """The outages page lists outages with attribution and duration."""
     page = client.get("/en/outages").text
 
-    assert f"{DOWN_MINUTES - 1} min" in page  # the running minute is left out
+    assert f"{DOWN_MINUTES} min" in page  # with the running minute
     assert ">Provider<" in page
+    assert "<small>Cheque cases by national number (method one)</small>" in page
     assert "Announced outage:" in page
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -46,13 +47,14 @@ def test_concurrent_callers() -> None:
     assert 1 == reader.count
 
 
-def test_stale_value_during_refresh() -> None:
+def test_stale_value_during_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stale value is returned while it is refreshed."""
     reader = CountingReader()
 
     async def ask() -> tuple[int, int, int]:
-        cache = AsyncCache(reader, 0.0, stale_seconds=60)
+        cache = AsyncCache(reader, 60)
         first = await cache()
+        monkeypatch.setattr(time, "monotonic", lambda began=time.monotonic: began() + 70)
         reader.released.clear()
         meanwhile = await cache()
         reader.released.set()
@@ -64,13 +66,32 @@ def test_stale_value_during_refresh() -> None:
     assert then > 1
 
 
-@pytest.mark.parametrize("stale_seconds", [0.0, 60.0])
-def test_failed_refresh(stale_seconds: float) -> None:
+def test_pause_after_a_long_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that took long to read is kept ten times as long: reading takes a tenth of a core at most."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def read() -> float:
+        clock[0] += 30
+        return clock[0]
+
+    async def ask() -> list[float]:
+        cache = AsyncCache(read, 10)
+        found = [await cache()]
+        for later in (290, 500):
+            clock[0] = float(later)
+            found.append(await cache())
+        return found
+
+    assert [30, 30, 530] == asyncio.run(ask())
+
+
+def test_failed_refresh() -> None:
     """After a failed refresh no old value is returned, and the next call reads again."""
     reader = CountingReader()
 
     async def ask() -> int:
-        cache = AsyncCache(reader, 0.0, stale_seconds=stale_seconds)
+        cache = AsyncCache(reader, 0.0)
         await cache()
         reader.fails = True
         with pytest.raises(DataUnavailable):
