@@ -237,7 +237,7 @@ def _method_status(
         en=method.en,
         state=minute_states.NAMES[current],
         since=_state_since(minutes, current, data.first_minute),
-        availability=StateMinutes.of(minutes).availability,
+        availability=StateMinutes.of(data.own_minutes[name]).availability,
         minutes=minutes,
         hours=tuple(map(summarize, hours)) if is_counted else (),
         day=summarize(total) if is_counted else None,

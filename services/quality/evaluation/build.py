@@ -77,7 +77,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
     total = _sum(tally for days in traffic.values() for tally in days.values())
     services = view.services()
     slugs = {service.slug for service in services}
-    minutes = summarize_minutes(StateMinutes.of(b"".join(data.minutes[name] for name in methods)))
+    minutes = summarize_minutes(StateMinutes.of(b"".join(data.own_minutes[name] for name in methods)))
     coverage = Coverage.of(minutes)
     return Report(
         version=VERSION,
@@ -147,7 +147,7 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
     mine = [days for (of, _), days in traffic.items() if of == name]
     until = data.traffic_until(service)
     by_day = [_day(data, name, mine, until, day=day, first=first, end=end) for day, first, end in data.days]
-    minutes, probed_until = summarize_minutes(StateMinutes.of(data.minutes[name])), data.probed_until.get(name)
+    minutes, probed_until = summarize_minutes(StateMinutes.of(data.own_minutes[name])), data.probed_until.get(name)
     return MethodReport(
         method=name,
         name=method.name,
@@ -172,7 +172,7 @@ def _day(
     data: PeriodData, name: str, traffic: list[dict[date, Tally]], until: int | None, *, day: date, first: int, end: int
 ) -> DayReport:
     minutes = summarize_minutes(
-        StateMinutes.of(data.minutes[name][first - data.first_minute : end - data.first_minute])
+        StateMinutes.of(data.own_minutes[name][first - data.first_minute : end - data.first_minute])
     )
     tallies = [days[day] for days in traffic if day in days]
     is_future = first >= data.end_minute

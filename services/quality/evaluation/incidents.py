@@ -36,7 +36,7 @@ def list_outages(
             data.minutes[name], data.first_minute, rules.shortest_outage_minutes
         ):
             if incident.fault in {Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN}:
-                grouped.setdefault((rules.outage_owner(data.methods[name][0].slug), "", incident), []).append(name)
+                grouped.setdefault((_owner(data, name, rules, incident), "", incident), []).append(name)
     for (name, legal_id), minutes in data.consumer_minutes.items():
         if name in methods and audience.sees_traffic((name, legal_id), data):
             for incident in minute_states.find_incidents(minutes, data.first_minute, rules.shortest_outage_minutes):
@@ -54,6 +54,14 @@ def list_outages(
     ]
     found += _planned_outages(data, catalogue, rules, methods)
     return sorted(found, key=lambda outage: (outage.first, outage.service.slug, outage.fault))
+
+
+def _owner(data: PeriodData, name: str, rules: Rulebook, incident: Incident) -> str:
+    """The service that *incident* is listed under: the one that its own depends on, if that was down meanwhile."""
+    slug = data.methods[name][0].slug
+    owner = rules.outage_owner(slug)
+    first, end = incident.first - data.first_minute, incident.end - data.first_minute
+    return owner if data.is_down(owner, first, end) else slug
 
 
 def _planned_outages(

@@ -1,5 +1,6 @@
 """Data of one period, read once. Memory grows with days, methods and consumers, not with inquiries."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +22,9 @@ MICROS_PER_MINUTE = 60_000_000
 READING_MINUTES = 5
 """Of a running period, the last minutes may not have been read yet."""
 
+_FAILED = re.compile(rb"[%c%c]" % (minute_states.PROVIDER, minute_states.UNKNOWN))
+_DOWN = re.compile(rb"[%c%c%c]" % (minute_states.PROVIDER, minute_states.EXCHANGE, minute_states.UNKNOWN))
+
 Key = tuple[str, str]
 """A method's full name and a consumer's legal id."""
 
@@ -36,6 +40,8 @@ class PeriodData:
     methods: dict[str, tuple[Service, Method]]
     minutes: dict[str, bytearray]
     """State of each minute, by method."""
+    own_minutes: dict[str, bytearray] = field(default_factory=dict)
+    """The same, without the failures that a service had while one that it depends on was down; they are ABSENT."""
     consumer_minutes: dict[Key, bytearray] = field(default_factory=dict)
     """State of each minute, by method and consumer."""
     traffic: dict[Key, dict[date, Tally]] = field(default_factory=dict)
@@ -67,6 +73,14 @@ class PeriodData:
             service.slug in self.heads
             or bool(self.counted.get(service.wire or ""))
             or any(self.methods[method][0].slug == service.slug for method, _ in self.traffic)
+        )
+
+    def is_down(self, slug: str, first: int, end: int) -> bool:
+        """Whether a method of the service *slug* was down in a minute from *first* to before *end*, as offsets."""
+        return any(
+            _DOWN.search(self.minutes[name], first, end)
+            for name, (service, _) in self.methods.items()
+            if service.slug == slug
         )
 
     def traffic_until(self, service: Service) -> int | None:
@@ -121,7 +135,20 @@ def load_period(
         ):
             minute_states.fill_spans(minutes, planned[name], minute_states.PLANNED)
             minute_states.fill_spans(minutes, _absent_spans(data, method), minute_states.ABSENT)
+    for name, (service, _) in methods.items():
+        data.own_minutes[name] = _own_minutes(data, name, rules.outage_owner(service.slug))
     return data
+
+
+def _own_minutes(data: PeriodData, name: str, owner: str) -> bytearray:
+    """The minutes of the method *name*, without its failures while a method of *owner*, another service, was down."""
+    if owner == data.methods[name][0].slug:
+        return data.minutes[name]
+    own = bytearray(data.minutes[name])
+    for found in _FAILED.finditer(data.minutes[name]):
+        if data.is_down(owner, found.start(), found.end()):
+            own[found.start()] = minute_states.ABSENT
+    return own
 
 
 def is_announced_in_time(outage: PlannedOutage, rules: Rulebook) -> bool:

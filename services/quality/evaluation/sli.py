@@ -59,7 +59,7 @@ def _is_known(metric: Sli, data: PeriodData, scope: Scope) -> bool:
     if metric in {Sli.OUTAGE_NOTICE, Sli.CHANGE_NOTICE}:
         return True
     if metric is Sli.AVAILABILITY:
-        return not any(StateMinutes.of(data.minutes[name]).unmeasured for name in scope.methods)
+        return not any(StateMinutes.of(data.own_minutes[name]).unmeasured for name in scope.methods)
     is_counted = any(data.is_counted(name) for name in scope.methods)
     if metric in {Sli.FRESHNESS, Sli.COVERAGE}:  # a service without a ledger, as the adapter, has no data of its own
         return is_counted and scope.service not in data.heads
@@ -115,7 +115,7 @@ def _availability(data: PeriodData, scope: Scope) -> float | None:
     if not days:
         return None
     low, high = days[0][1], days[-1][2]
-    found = [StateMinutes.of(data.minutes[method][low:high]).availability for method in scope.methods]
+    found = [StateMinutes.of(data.own_minutes[method][low:high]).availability for method in scope.methods]
     return min((one for one in found if one is not None), default=None)
 
 

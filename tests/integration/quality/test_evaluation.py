@@ -134,13 +134,28 @@ def test_attribution_of_minutes(quality_store: QualityStore) -> None:
 
 
 def test_outage_of_dependency(quality_store: QualityStore) -> None:
-    """An outage is listed once, under the service that the others depend on."""
+    """A service is charged with an outage of its own, and not with one of the service that it depends on."""
     minutes = range(at(5), at(5, 1))
     for name in (CHECK_NOTE, VERIFY_NOTE):
         quality_store.probe(minutes, name, SETAD, Attribution.PROVIDER)
 
-    [outage] = quality_store.report().outages
-    assert (outage.service.slug, outage.methods) == ("promissory-note-inquiry", (CHECK_NOTE, VERIFY_NOTE))
+    quality_store.probe(range(at(6), at(6, 1)), VERIFY_NOTE, SETAD, Attribution.PROVIDER)
+    quality_store.probe(range(at(7), at(7, 1)), VERIFY_NOTE, SETAD)
+
+    both, own = quality_store.report().outages
+    assert (both.service.slug, both.methods) == ("promissory-note-inquiry", (CHECK_NOTE, VERIFY_NOTE))
+    assert (own.service.slug, own.methods) == ("note-verification", (VERIFY_NOTE,))
+    report = quality_store.report("provider:setad")
+    assert (60, 60, 50) == (report.minutes.up, report.minutes.provider, report.minutes.availability)
+    assert (0, 60) == (method(quality_store).minutes.up, method(quality_store).minutes.provider)
+    [measured] = [
+        one.measured
+        for result in report.slo_results
+        if result.kind == "entering"
+        for one in result.verdicts
+        if one.metric == "availability"
+    ]
+    assert 50 == measured
 
 
 def test_method_lifetime_within_month(quality_store: QualityStore) -> None:
