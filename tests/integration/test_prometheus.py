@@ -100,6 +100,7 @@ def test_dashboard_queries(loaded: Sandbox, tmp_path: Path) -> None:
             wait_for(query, 'count(up{job=~"estelam.*"} == 1) == 2')
             wait_for(query, "rate(estelam_commit_seconds_count[1m]) > 0 and on () estelam_probe_available == 1")
             wait_for(query, "estelam_ledger_collected_timestamp_seconds > 0")
+            wait_for(query, "increase(estelam_probes_total[1m]) >= 0")
             wait_for(query, 'rate(estelam_inquiries_total{outcome="REQUEST_MALFORMED"}[1m]) >= 0')
             found = {
                 expression: query(expression.replace("$__rate_interval", "1m").replace("$service", ".*"))

@@ -144,8 +144,9 @@ export class Instance {
   }
 }
 
+/** Returns when the ministry's answer must be there: early enough for a refusal to reach the caller in time. */
 function deadlineOf(call: Call): Date {
-  return new Date(Math.min(Number(call.getDeadline()), Date.now() + 10_000));
+  return new Date(Math.min(Number(call.getDeadline()) - 300, Date.now() + 10_000));
 }
 
 /** Returns a UUID of version 7. */
