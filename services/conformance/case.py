@@ -53,6 +53,8 @@ class Stage(StrEnum):
 
     START = "start"
     """At noon in Iran or later that day, when the run starts; all data is complete through noon."""
+    BEFORE_MIDNIGHT = "before-midnight"
+    """23:45 in Iran: the origin's day there, and the next one four hours east of UTC."""
     AFTER_MIDNIGHT = "after-midnight"
     """00:30 in Iran: a new day there, and not yet in UTC."""
     NEARLY_STALE = "nearly-stale"
@@ -140,11 +142,13 @@ class Expected(_Model):
     same_length: str | None = None
     """All replies of the case with the same label here must be equally long, apart from the Merkle path."""
     entries: int | None = None
-    """How many entries of the ledger after that of the case's answer before its own must stand; only for `alone`."""
+    """How many entries of the ledger after that of the case's answer before its own must stand, or of concurrent calls
+    the last one's; only for `alone`."""
     echoes: bool = False
     """Whether the trailers must have the caller's own x-inquiry-id."""
-    quota: Mapping[Literal["limit", "remaining"], int] = {}
-    """Values of the trailers `ratelimit-policy` (limit) and `ratelimit` (remaining)."""
+    quota: Mapping[Literal["limit", "remaining", "reset"], int] = {}
+    """Values of the trailers `ratelimit-policy` (limit) and `ratelimit` (remaining, and reset: seconds until it is
+    full, less those of the run)."""
     health: Literal["SERVING", "NOT_SERVING", "NOT_FOUND", "SERVICE_UNKNOWN"] | None = None
     counts: Mapping[str, int] = {}
     """Of concurrent calls: how many end with each status, answer or reason, or REFUSED (any but OK); each must also

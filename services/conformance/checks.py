@@ -10,11 +10,11 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from conformance import contract, contract_facts, error_checks
+from conformance import contract, contract_facts, error_checks, quota_checks
 from conformance.case import Expected, Instance, Step
 from conformance.client import CallResult
 from conformance.error_checks import ExpectedRefusal, ReceivedRefusal
-from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA, PROVEN, QUOTA, RECORDED, Mismatch
+from conformance.mismatch import CATALOGUE, CONTRACT, COVERED, LENGTH, METADATA, PROVEN, RECORDED, Mismatch
 from conformance.receipt_checks import ExpectedEntry, ReceiptChecker, receipted_replies
 from conformance.run_invariants import AnswerShapes, InquiryIds
 from conformance.target import Target
@@ -23,6 +23,7 @@ from estelam.receipts.own_call import NONCE
 
 _RUN = re.compile(rb"[0-9A-Za-z-]{8,}")
 _LONGEST = 16
+HEALTH = "/grpc.health.v1.Health/"
 # What HTTP/2 servers and proxies add themselves.
 _STACK_KEYS = {
     *("content-type", "date", "server", "trailer"),
@@ -78,14 +79,20 @@ class CaseReplies:
     first: dict[str, int] = field(default_factory=dict)
     """The lengths of replies that must be equally long, by label."""
     last_index: int | None = None
-    """The ledger's index of the last reply with a receipt."""
+    """The ledger's index of the last reply with a receipt in the steps before."""
+    indexes: list[int] = field(default_factory=list)
+    """Those of the present step's replies."""
 
-    def check_index(self, index: int, entries: int | None) -> Iterator[Mismatch]:
-        """Yield a mismatch unless the entry at *index* is the one *entries* after that of the reply before."""
+    def check_index(self, entries: int | None) -> Iterator[Mismatch]:
+        """Yield a mismatch unless the last entry of a step is the one *entries* after that of the step before."""
+        if not self.indexes:
+            return
+        index = max(self.indexes)
         if entries is not None and self.last_index is not None and index - self.last_index != entries:
             wanted = f"entry {self.last_index + entries}, {entries} after that of the answer before"
             yield Mismatch(wanted, f"entry {index}", RECORDED)
         self.last_index = index
+        self.indexes.clear()
 
     def check_length(self, label: str, length: int) -> Iterator[Mismatch]:
         """Yield a mismatch if a reply's length differs from that of earlier replies with the same *label*."""
@@ -121,6 +128,8 @@ class Checker:
             # A refusal with another status is still a refusal: no answer was given.
             clause = CATALOGUE if result.is_refusal and set(expect.status) - {"OK"} else ""
             yield Mismatch(describe_expected(expect), self._describe(call, result), clause)
+        if call.path.startswith(HEALTH):
+            return  # this protocol has neither our details nor our metadata
         yield from error_checks.check_leaks(result, call.secrets)
         if result.status == "OK":
             yield from self._check_answer(call, result, replies, now)
@@ -130,9 +139,12 @@ class Checker:
         if call.step.fault is None:
             yield from self._check_metadata(call, result, now)
         own_id = dict(call.step.metadata).get("x-inquiry-id")
-        if expect.echoes and result.trailers_of("x-inquiry-id") != [own_id]:
+        echoes = expect.echoes or (own_id is not None and error_checks.is_validated(result))
+        if echoes and result.trailers_of("x-inquiry-id") != [own_id]:
             yield Mismatch(f"x-inquiry-id: {own_id}", result.seen("x-inquiry-id"), METADATA)
-        yield from _check_quota(expect, result)
+        yield from quota_checks.check_expected(expect, result)
+        organization = self._target.organization(call.caller)
+        yield from quota_checks.check_grant(result, organization, call.path.removeprefix("/"))
 
     def _check_metadata(self, call: SentCall, result: CallResult, now: datetime | None) -> Iterator[Mismatch]:
         """Check that a reply or refusal has no metadata but the known, in their forms, and an id of its own."""
@@ -149,6 +161,9 @@ class Checker:
                 yield Mismatch("only the trailers of errors.json", f"{key}: {result.seen(key)}", METADATA)
             elif len(values) > 1 or (forms[key] and not re.search(forms[key], str(values[0]), re.ASCII)):
                 yield Mismatch(f"{key}: once, {forms[key]}", result.seen(key), METADATA)
+        for key in ("ratelimit", "ratelimit-policy"):
+            if error_checks.is_authorized(result) and not result.trailers_of(key):
+                yield Mismatch(f"{key}: {forms[key]}", "seen none", METADATA)
         if error_checks.is_uuid(inquiry_id := result.text("estelam-inquiry-id")):
             # Without the steering files the target's clock is unknown: no rule about it is tested.
             clocks = [datetime.fromtimestamp(result.ended_at, UTC), now] if now else []
@@ -190,7 +205,7 @@ class Checker:
         if expect.receipt:
             yield from self._check_receipts(call, reply, now)
         if "receipt" in reply.DESCRIPTOR.fields_by_name and reply.HasField("receipt"):
-            yield from replies.check_index(reply.receipt.index, expect.entries)  # type: ignore[attr-defined]
+            replies.indexes.append(reply.receipt.index)  # type: ignore[attr-defined]
         yield from _check_trailers(call, result, reply)
         if "answer" in reply.DESCRIPTOR.fields_by_name and not call.is_forwarded and call.step.fault is None:
             has_nonce = "x-nonce" in dict(call.step.metadata)
@@ -211,6 +226,7 @@ class Checker:
             organization=self._target.organization("setad" if call.is_forwarded else call.caller),
             # The adapter calls the ministry with nonces of its own.
             nonce=None if call.is_forwarded else _nonce_hash(call.step),
+            callers_nonce=_nonce_hash(call.step),
             secrets=call.secrets,
             at=now,
         )
@@ -290,19 +306,6 @@ def _check_trailers(call: SentCall, result: CallResult, reply: Any) -> Iterator[
         yield Mismatch("estelam-inquiry-id: a UUID", result.seen("estelam-inquiry-id"), METADATA)
     elif not call.is_forwarded and inquiry_id != (own := reply.receipt.inquiry_id or inquiry_id):
         yield Mismatch(f"estelam-inquiry-id: {own}, as in the receipt", result.seen("estelam-inquiry-id"), METADATA)
-    for key in ("ratelimit", "ratelimit-policy"):
-        if not result.trailers_of(key):
-            wanted = contract_facts.trailer_forms(call.path.rpartition("/")[2])[key]
-            yield Mismatch(f"{key}: {wanted}", "seen none", METADATA)
-
-
-def _check_quota(expect: Expected, result: CallResult) -> Iterator[Mismatch]:
-    forms = {"limit": ("ratelimit-policy", r";q=(\d+)"), "remaining": ("ratelimit", r";r=(\d+)")}
-    for name, wanted in expect.quota.items():
-        key, form = forms[name]
-        found = re.search(form, result.text(key), re.ASCII)
-        if found is None or int(found[1]) != wanted:
-            yield Mismatch(f"{key}: {name} {wanted}", result.seen(key), QUOTA)
 
 
 def _check_health(expect: Expected, result: CallResult) -> Iterator[Mismatch]:

@@ -128,13 +128,20 @@ def call_method(
     return [_result(each) for each in pending]
 
 
+WATCH_SECONDS = 0.3
+"""How long a Watch must remain open after its first message."""
+
+
 def watch_health(channel: Any, path: str, payload: bytes, *, timeout: float) -> CallResult:
-    """Call Watch of the health service and return its first message, or how the call ended without one."""
+    """Call Watch of the health service and return its first message, or how the call ended, which it must not."""
     call = channel.unary_stream(path)(payload, timeout=timeout)
     try:
         reply = next(call)
     except (grpc.RpcError, StopIteration):
         return CallResult(call.code().name, call.details() or "", ended_at=time.time())
+    time.sleep(WATCH_SECONDS)
+    if not call.is_active():
+        return CallResult(call.code().name, "ended after its first message", ended_at=time.time())
     call.cancel()
     return CallResult("OK", reply=reply, ended_at=time.time())
 

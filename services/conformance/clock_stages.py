@@ -124,7 +124,8 @@ class StageClock:
         has_edge = any(step.at is Stage.STALE_EDGE for case in self._cases for step in case.steps)
         start = _LEAD if has_edge else -_LEAD
         return {
-            Stage.START: (manifest.origin + start, midnight - timedelta(minutes=32)),
+            Stage.START: (manifest.origin + start, midnight - timedelta(minutes=46)),
+            Stage.BEFORE_MIDNIGHT: (midnight - timedelta(minutes=45), midnight - timedelta(minutes=33)),
             Stage.AFTER_MIDNIGHT: (midnight, midnight + timedelta(hours=2)),
             Stage.NEARLY_STALE: (stale - _LEAD, stale - _MARGIN),
             Stage.STALE_EDGE: (edge - _EDGE_LEAD, never),

@@ -31,8 +31,18 @@ _KINDS: Mapping[str, type[Message]] = {
 _ANONYMOUS = {Reason.CERTIFICATE_UNUSABLE, Reason.CERTIFICATE_EXPIRED, Reason.METHOD_UNKNOWN}
 # Their retry delay varies with the state of the quota or outage.
 _VARIABLE_RETRY = {Reason.QUOTA_EXHAUSTED, Reason.OUTAGE_ANNOUNCED}
+# Refusals of a request whose metadata is valid.
+_VALIDATED = {
+    *(Reason.REQUEST_MALFORMED, Reason.REQUEST_TOO_LARGE, Reason.FIELD_UNKNOWN, Reason.FIELD_INVALID),
+    *(Reason.QUOTA_EXHAUSTED, Reason.AGENCY_NOT_MEMBER, Reason.NOTE_NOT_CONFIRMED),
+    *(Reason.COVERAGE_UNDECLARED, Reason.DATA_STALE),
+}
+# Refusals of a caller whose grant is known.
+_AUTHORIZED = {*_VALIDATED, Reason.METADATA_MALFORMED, Reason.METADATA_REQUIRED}
 _QUOTA_FORM = "limit N, remaining N, full again in N s"
 _QUOTA_STATE = re.compile(_QUOTA_FORM.replace("N", r"(\d+)"), re.ASCII)
+_ROUNDING_SECONDS = 2
+"""By how much a retry may differ from what the trailers say in whole seconds."""
 _PUSHBACK = "grpc-retry-pushback-ms"
 # Trailers that may look like an identifier of the request, or that repeat the caller's own id.
 _EXEMPT_TRAILERS = {"x-inquiry-id", "estelam-inquiry-id", "ratelimit", "ratelimit-policy", "grpc-status-details-bin"}
@@ -85,6 +95,16 @@ def _unpacked(detail: any_pb2.Any) -> Message:
     message = _KINDS[detail.type_url.rpartition("/")[2]]()
     message.ParseFromString(detail.value)
     return message
+
+
+def is_validated(result: CallResult) -> bool:
+    """Return whether *result* was given after the metadata of its call was found valid."""
+    return result.status == "OK" or ReceivedRefusal(result).reason in _VALIDATED
+
+
+def is_authorized(result: CallResult) -> bool:
+    """Return whether *result* was given after the grant of its caller was found."""
+    return result.status == "OK" or ReceivedRefusal(result).reason in _AUTHORIZED
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +184,9 @@ def _check_fields(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRe
         wanted = {(field, _metadata_rule(reason, field)) for field in ({expected.field} if expected.field else fields)}
     if not found or found != wanted:
         yield Mismatch(f"BadRequest with {_named(wanted)}", _named(found), CATALOGUE)
+    named = [each for request in refused.details_of(error_details_pb2.BadRequest) for each in request.field_violations]
+    if len(named) != len(found):
+        yield Mismatch(f"BadRequest with {len(found)} violations", f"{len(named)}, some of them equal", CATALOGUE)
     yield from _check_rule_texts(refused)
 
 
@@ -204,7 +227,7 @@ def _check_quota(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRef
     if quotas[0].subject != expected.method:
         yield Mismatch(f"QuotaFailure with subject {expected.method}", repr(quotas[0].subject[:64]), CATALOGUE)
     limit, remaining, reset = (int(number) for number in state.groups())
-    policy = re.search(r";q=(\d+)", refused.result.text("ratelimit-policy"), re.ASCII)
+    policy = re.search(r";q=(\d+);w=(\d+)", refused.result.text("ratelimit-policy"), re.ASCII)
     retry = _retry_seconds(refused)
     if policy is not None and int(policy[1]) != limit:
         yield Mismatch(f"QuotaFailure with limit {policy[1]}, as in ratelimit-policy", f"limit {limit}", CATALOGUE)
@@ -212,6 +235,10 @@ def _check_quota(refused: ReceivedRefusal, reason: Reason, expected: ExpectedRef
         yield Mismatch("QuotaFailure with remaining 0", f"remaining {remaining}", CATALOGUE)
     if retry is not None and not 0 < retry <= reset:
         yield Mismatch(f"RetryInfo between 0 and the {reset} s in which the quota is full", f"{retry:g} s", CATALOGUE)
+    elif retry is not None and policy is not None:
+        token = reset - int(policy[2]) * (limit - 1) / limit
+        if abs(retry - token) > _ROUNDING_SECONDS:
+            yield Mismatch(f"RetryInfo of about {token:.0f} s, when there is a token", f"{retry:g} s", CATALOGUE)
 
 
 def _check_retry(refused: ReceivedRefusal, reason: Reason) -> Iterator[Mismatch]:

@@ -40,6 +40,8 @@ class ExpectedEntry:
     organization: str
     nonce: bytes | None
     """The hash of the caller's nonce, empty if it sent none; None: the entry's is of a call that it did not make."""
+    callers_nonce: bytes
+    """The hash of the caller's nonce, which a call on its behalf must not have; empty if it sent none."""
     secrets: frozenset[bytes]
     at: datetime | None
     """The target's time, if the kit controls its clock."""
@@ -111,6 +113,8 @@ def _check_entry(entry: pb.Entry, reply: ReceiptedReply, expected: ExpectedEntry
     if expected.nonce is not None and entry.nonce != expected.nonce:
         wanted = f"nonce {expected.nonce.hex()}, the SHA-256 of x-nonce," if expected.nonce else "no nonce"
         yield Mismatch(f"{wanted} in the entry", f"nonce {entry.nonce.hex() or '(none)'}", RECORDED)
+    if expected.nonce is None and expected.callers_nonce and entry.nonce == expected.callers_nonce:
+        yield Mismatch("a nonce of the adapter's own in the entry", "the caller's", RECORDED)
     for field, value in entry.ListFields():
         if field.name in {"refusal", "notice", "annuls"}:
             yield Mismatch(f"no {field.name} in the entry of an answer", f"{field.name} {value!r}"[:80], RECORDED)

@@ -84,6 +84,14 @@ class Salts:
             yield Mismatch("a random salt", "a function of the reply, the request or the inquiry id", UNDISCLOSED)
 
 
+_ENOUGH_SALTS = 16
+"""In so many random salts no byte is the same in each."""
+
+
+def _fixed_bytes(salts: Sequence[bytes]) -> list[int]:
+    return [place for place, values in enumerate(zip(*salts, strict=False)) if len(set(values)) == 1]
+
+
 @dataclass(slots=True)
 class LedgerHistory:
     """What the receipts of one ledger show of it: it only grows, each checkpoint contains every earlier one."""
@@ -91,6 +99,7 @@ class LedgerHistory:
     roots: dict[int, bytes] = field(default_factory=dict)
     """The root of the tree of each size."""
     keys_commitments: set[bytes] = field(default_factory=set)
+    _salts: list[bytes] = field(default_factory=list)
     _entries: list[tuple[int, int]] = field(default_factory=list)
     """Index and time of each entry, by index."""
     _nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -115,6 +124,9 @@ class LedgerHistory:
             wrong = f"entry {index} with the commitment of another entry"
             yield Mismatch("search keys with a salt of their own", wrong, UNDISCLOSED)
         self.keys_commitments.add(entry.keys_commitment)
+        self._salts.append(receipt.salt)
+        if len(self._salts) == _ENOUGH_SALTS and (fixed := _fixed_bytes(self._salts)):
+            yield Mismatch("random salts", f"byte {fixed[0]} equal in each of {_ENOUGH_SALTS}", UNDISCLOSED)
         if self.roots.setdefault(head.size, head.root) != head.root:
             wrong = f"a tree of {head.size} entries with a different root than before"
             yield Mismatch("one tree of each size", wrong, RECORDED)

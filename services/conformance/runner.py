@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from conformance import case_loader, contract, ministry, preflight, raw_http2
 from conformance.case import Case, Instance, Stage, Step, WireFault
-from conformance.checks import CaseReplies, Checker, SentCall
+from conformance.checks import HEALTH, CaseReplies, Checker, SentCall
 from conformance.client import CallResult, Channels, NotSent, Opener, call_method, open_channel, watch_health
 from conformance.clock_stages import StageClock, StageErrors
 from conformance.mismatch import CATALOGUE, Mismatch
@@ -24,7 +24,6 @@ RETRY_SECONDS = 0.2
 ALIVE_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
 """Time for an adapter to connect to the kit's ministry, which listens from the start of the run."""
-_HEALTH = "/grpc.health.v1.Health/"
 
 Progress = Callable[[CaseResult], None]
 
@@ -276,6 +275,7 @@ class _Run:
         found = list(self._checker.check_counts(call, results))
         for result in results:
             found += self._checker.failures(call, result, run.replies, now=self._stages.target_time(result.ended_at))
+        found += run.replies.check_index(call.step.expect.entries)
         return found
 
     def _call(self, call: SentCall) -> list[CallResult]:
@@ -316,7 +316,7 @@ class _Run:
 
 def _sent_call(case: Case, step: Step) -> SentCall:
     instance, caller = step.target or case.target, step.caller or case.caller
-    health = f"{_HEALTH}{'Watch' if step.watch else 'Check'}"
+    health = f"{HEALTH}{'Watch' if step.watch else 'Check'}"
     path = health if step.call is None else contract.path_of(step.call, instance.service)
     payload = _health_request(step.health) if step.call is None else contract.encode(step, path)
     return SentCall(step, instance, caller, path, payload)

@@ -58,6 +58,12 @@ def case(*steps: dict[str, Any], **facts: Any) -> Case:
     return Case.model_validate({**defaults, "steps": steps, **facts})
 
 
+RATE_LIMIT: Trailers = (
+    ("ratelimit-policy", '"CheckNote";q=20000;w=2'),
+    ("ratelimit", '"CheckNote";r=000019999;t=000000001'),
+)
+
+
 def check(**expect: Any) -> dict[str, Any]:
     """Return a step that calls CheckNote."""
     return {"call": "CheckNote", "request": REQUEST, "expect": expect}
@@ -112,12 +118,11 @@ def trailers(reply: notes.CheckNoteResponse) -> Trailers:
     """Return the trailers of an answer."""
     return (
         ("estelam-inquiry-id", reply.receipt.inquiry_id),
-        ("ratelimit-policy", '"CheckNote";q=2000;w=2'),
-        ("ratelimit", '"CheckNote";r=000001999;t=000000001'),
+        *RATE_LIMIT,
     )
 
 
 def refused(refusal: Refusal, *, pushback: str = "-1") -> Trailers:
     """Return the trailers of a refusal."""
     found = tuple(to_grpc(refusal).trailing_metadata or ())
-    return (*found, ("estelam-inquiry-id", str(uuid_utils.uuid7())), ("grpc-retry-pushback-ms", pushback))
+    return (*found, *RATE_LIMIT, ("estelam-inquiry-id", str(uuid_utils.uuid7())), ("grpc-retry-pushback-ms", pushback))

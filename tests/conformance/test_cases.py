@@ -293,12 +293,16 @@ def test_every_fault_stage_and_instance() -> None:
 
 
 def test_scarce_quotas() -> None:
-    """A caller with a small quota is used by one case only of each service."""
+    """A caller with a small quota is used by one case only of each method."""
     scarce = {caller.certificate for caller in TABLE if caller.burst < 100}
     users = Counter(
-        (name, case.target)
+        (name, path)
         for case in CASES
-        for name in {step.caller or case.caller for step in case.steps}
+        for name, path in {
+            (step.caller or case.caller, contract.path_of(step.call, case.target.service))
+            for step in case.steps
+            if step.call is not None
+        }
         if name in scarce
     )
 

@@ -19,7 +19,7 @@ from estelam.core.errors import QuotaState, Reason, Refusal, Violation
 from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.tree import Frontier
-from tests.conformance.fake_ministry import ASKED, CHECK_NOTE, Ministry, Trailers, check, refused, trailers
+from tests.conformance.fake_ministry import ASKED, CHECK_NOTE, RATE_LIMIT, Ministry, Trailers, check, refused, trailers
 
 INVALID = Refusal(Reason.FIELD_INVALID, [Violation("serial", "string.note_serial", "must be 16 ASCII digits")])
 
@@ -213,7 +213,7 @@ def test_unknown_field(target: Target) -> None:
 
 def test_undecodable_reply(target: Target) -> None:
     """Bytes that are not a reply are a failure."""
-    result = CallResult("OK", reply=b"\xff")
+    result = CallResult("OK", reply=b"\xff", trailers=RATE_LIMIT)
 
     assert failures(target, sent_call(), result) == [("a reply of this method", "bytes that are not one")]
 
@@ -242,15 +242,15 @@ def test_trailer_of_another_inquiry(target: Target) -> None:
 def test_quota_and_echo(target: Target) -> None:
     """Wrong quota trailers and a missing echo are failures."""
     step = Step.model_validate(
-        {**check(quota={"limit": 2000, "remaining": 1998}, echoes=True), "metadata": [["x-inquiry-id", "mine-1"]]}
+        {**check(quota={"limit": 20000, "remaining": 1998}, echoes=True), "metadata": [["x-inquiry-id", "mine-1"]]}
     )
     call = dataclasses.replace(sent_call(), step=step)
 
     found = failures(target, call, answer_result(Ministry(target).reply()))
 
-    assert ("ratelimit: remaining 1998", 'seen "CheckNote";r=000001999;t=000000001') in found
+    assert ("ratelimit: remaining 1998", 'seen "CheckNote";r=000019999;t=000000001') in found
     assert ("x-inquiry-id: mine-1", "seen none") in found
-    assert not [expected for expected, _ in found if "limit 2000" in expected]
+    assert not [expected for expected, _ in found if "limit 20000" in expected]
 
 
 def test_same_length(target: Target) -> None:
@@ -370,7 +370,7 @@ def test_identifier_in_refusal(target: Target, where: str) -> None:
 def test_retry_pushback(target: Target) -> None:
     """The retry pushback must match the reason."""
     throttled = sent_call(status=["RESOURCE_EXHAUSTED"])
-    quota = QuotaState("CheckNote", limit=2000, remaining=0, reset_seconds=5000, retry_seconds=1000.0)
+    quota = QuotaState("CheckNote", limit=20000, remaining=0, reset_seconds=1002, retry_seconds=1000.0)
     exhausted = Refusal(Reason.QUOTA_EXHAUSTED, quota=quota)
     down = Refusal(Reason.STORE_UNAVAILABLE)
 
@@ -383,10 +383,13 @@ def test_retry_pushback(target: Target) -> None:
 
 
 QUOTA_FAULTS = {
-    "subject CheckNote": QuotaState("99001187852", limit=2000, remaining=0, reset_seconds=2, retry_seconds=1.0),
-    "limit 2000": QuotaState("CheckNote", limit=7, remaining=0, reset_seconds=2, retry_seconds=1.0),
-    "remaining 0": QuotaState("CheckNote", limit=2000, remaining=3, reset_seconds=2, retry_seconds=1.0),
-    "between 0 and the 2 s": QuotaState("CheckNote", limit=2000, remaining=0, reset_seconds=2, retry_seconds=4.0),
+    "subject CheckNote": QuotaState("99001187852", limit=20000, remaining=0, reset_seconds=2, retry_seconds=1.0),
+    "limit 20000": QuotaState("CheckNote", limit=7, remaining=0, reset_seconds=2, retry_seconds=1.0),
+    "remaining 0": QuotaState("CheckNote", limit=20000, remaining=3, reset_seconds=2, retry_seconds=1.0),
+    "between 0 and the 2 s": QuotaState("CheckNote", limit=20000, remaining=0, reset_seconds=2, retry_seconds=4.0),
+    "about 7 s, when there is a token": QuotaState(
+        "CheckNote", limit=20000, remaining=0, reset_seconds=9, retry_seconds=1.0
+    ),
 }
 
 
@@ -395,9 +398,8 @@ def test_impossible_quota(target: Target, words: str) -> None:
     """A used-up quota that is not the caller's for the method, or with numbers that can't be true, is a failure."""
     call, quota = sent_call(status=["RESOURCE_EXHAUSTED"]), QUOTA_FAULTS[words]
     result = refusal_result(Refusal(Reason.QUOTA_EXHAUSTED, quota=quota), pushback=str(int(quota.retry_seconds * 1500)))
-    policy = ("ratelimit-policy", '"CheckNote";q=2000;w=2')
 
-    found = failures(target, call, dataclasses.replace(result, trailers=(*result.trailers, policy)))
+    found = failures(target, call, result)
 
     assert [words in expected for expected, _ in found] == [True]
 

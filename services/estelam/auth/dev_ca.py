@@ -62,14 +62,17 @@ class DevCertificateAuthority:
         lifetime: timedelta = timedelta(days=365),
         since: datetime | None = None,
         attributes: Sequence[x509.NameAttribute[str]] = (),
+        common_name: str = "",
     ) -> Path:
         """Issue a TLS client certificate *name*.crt with its key; with *hosts*, a server certificate too.
 
-        Its subject has *name*, *organization_ids* and *attributes*.
+        Its subject has *common_name* (default: *name*), *organization_ids* and *attributes*.
         """
         key = generate_private_key(SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
-        builder = self._leaf(name, organization_ids, key, since or datetime.now(UTC), lifetime, attributes)
+        builder = self._leaf(
+            common_name or name, organization_ids, key, since or datetime.now(UTC), lifetime, attributes
+        )
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
             builder = builder.add_extension(
