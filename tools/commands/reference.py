@@ -1,7 +1,8 @@
-"""Write protos/errors.json and the pages under docs/reference/ from the code: settings, errors, metrics, commands."""
+"""Write protos/errors.json and docs/reference/ from the code: settings, errors, metrics, commands, schema."""
 
 import ast
 import inspect
+import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from estelam.core.errors import ERROR_CATALOGUE
 from estelam.core.rule_texts import RULE_TEXTS
 from estelam.core.settings import CatalogueSettings, ClientSettings, SettingsSection
 from estelam.core.settings_file import PREFIX
+from estelam.data_model.json_schema import DIALECT
 from estelam.telemetry.metrics import Metrics
 from estelam.telemetry.process_metrics import ProcessMetrics
 from estelam.witness.metrics import WitnessMetrics
@@ -30,6 +32,7 @@ from judiciary.settings import JudiciarySettings
 from promissory.settings import PromissorySettings
 from quality import slo
 from quality.documents import drafts
+from quality.evaluation.report_model import VERSION, Report
 from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.settings import QualitySettings
 from sataad_adapter.settings import SetadSettings
@@ -65,6 +68,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "log-events.md": log_events(),
         "cli.md": commands(),
+        "figures.schema.json": figures_schema(),
     }
 
 
@@ -168,6 +172,14 @@ def commands() -> str:
     for name in root.groups:
         text += _help_below(root.load(name), name, context)
     return "\n".join(text)
+
+
+def figures_schema() -> str:
+    """Return the JSON Schema of a report's `figures.json`."""
+    found = TypeAdapter(Report).json_schema(mode="serialization")
+    found["properties"]["version"]["const"] = VERSION
+    schema = {"$schema": DIALECT, "$comment": GENERATED, **found}
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
 
 
 def drafts_in_persian() -> Mapping[str, str]:

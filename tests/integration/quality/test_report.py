@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -34,6 +35,7 @@ from tests.integration.quality.conftest import (
     tally,
 )
 from tests.support.certificates import DAY, certificate_pem, concatenate, write_retirement
+from tools.commands.reference import figures_schema
 
 PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 
@@ -182,6 +184,19 @@ def test_month_that_was_not_measured(quality_store: QualityStore) -> None:
     assert "No outage was recorded" not in page
     assert 'class="tile good"' not in page
     assert generate(quality_store).folder == folder
+
+
+def test_schema(busy_store: QualityStore) -> None:
+    """The figures of a busy month, and of one that was not measured, follow the published schema."""
+    schema = json.loads(figures_schema())
+    for month in ("1405-08", "1405-07"):
+        [found] = generate_reports(
+            busy_store.settings, month=month, audiences=["working-group"], clock=busy_store.clock()
+        )
+        figures = json.loads((found.folder / "figures.json").read_bytes())
+        jsonschema.validate(figures, schema, cls=jsonschema.Draft202012Validator)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(figures | {"version": 1}, schema, cls=jsonschema.Draft202012Validator)
 
 
 def test_keys_of_rows(busy_store: QualityStore) -> None:
