@@ -63,6 +63,10 @@ RENDERER = SiteRenderer(
 )
 
 
+STATUS_VERSION = 1
+"""The version of the form of `/status.json`, which grows when a reader of the last one would misread it."""
+
+
 @contextlib.asynccontextmanager
 async def dashboard(settings: QualitySettings, clock: Clock) -> AsyncIterator[Listener]:
     """Serve the dashboard if `settings.listen` is set; otherwise yield a listener with port 0.
@@ -258,7 +262,11 @@ def _month_context(month: Report) -> dict[str, Any]:
 
 
 def _status_json(exchange: ExchangeStatus) -> dict[str, Any]:
-    content = asdict(exchange) | {"stale": exchange.stale, "state": exchange.state, "states": exchange.states}
+    content = {"version": STATUS_VERSION, **asdict(exchange)} | {
+        "stale": exchange.stale,
+        "state": exchange.state,
+        "states": exchange.states,
+    }
     for one, service in zip(exchange.services, content["services"], strict=True):
         service |= {"state": one.state, "states": one.states}
         for method in service["methods"]:
