@@ -95,7 +95,7 @@ check: lint test test-full ## Run lint and all tests
 .PHONY: lock
 lock: $(VENV)/.ready ## Update requirements/ after a change of dependencies (ARGS=--upgrade: newest versions)
 	$(COMPILE) --universal pyproject.toml --extra dev $(ARGS) --output-file requirements/development.txt
-	$(COMPILE) --universal pyproject.toml --extra loading --constraints requirements/development.txt \
+	$(COMPILE) --universal pyproject.toml --constraints requirements/development.txt \
 		--output-file requirements/image.txt
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 		$(COMPILE) --universal - --constraints requirements/development.txt --output-file requirements/build.txt

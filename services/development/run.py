@@ -110,7 +110,7 @@ def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, st
         listens = {name: ("127.0.0.1", chosen.get(name, port)) for name, port in PORTS.items()}
         listens |= {name: _from_variable(name, given) for name in SERVICES if name not in chosen}
         ports = {name: port for name, (_host, port) in listens.items()}
-        ports |= free_ports(*(f"{name}-metrics" for name in SERVICES))
+        ports |= free_ports(*(f"{name}-metrics" for name in (*SERVICES, QUALITY)))
     _check_ports(listens, sandbox.config if edited else None)
 
     out.print(f"Preparing certificates, settings and stores in {_short(sandbox.folder)}")

@@ -71,6 +71,7 @@ def settings_table(*, ports: Mapping[str, int], stores: Mapping[str, str]) -> st
         "outages": "outages.toml",
         "ca_certificates": "pki/ca.crt",
         "listen": f"127.0.0.1:{ports['dashboard']}" if "dashboard" in ports else "",
+        "metrics_listen": f"127.0.0.1:{ports['quality-metrics']}" if "quality-metrics" in ports else "",
     }
     lines = ["[quality]", *_pairs(top), "[quality.ledgers]", *_pairs({SLUGS[name]: stores[name] for name in STORING})]
     certificates = {SLUGS[name]: f"pki/{name}-receipts.crt" for name in STORING}

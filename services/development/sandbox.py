@@ -122,7 +122,8 @@ def create_sandbox(
     Args:
         folder: the sandbox's folder.
         ports: for "promissory", "judiciary" and "setad", else a free port; for "page" of the adapter, the JSON APIs
-            and "dashboard" of the quality process, which are served only if given; for "promissory-metrics" and so on.
+            and "dashboard" of the quality process, which are served only if given; "promissory-metrics" and so on;
+            "quality-metrics" are served only if given.
         stores: URLs of the stores of "promissory" and "judiciary", else SQLite in the folder.
         rate: tokens per second of every grant.
         burst: bucket size of every grant.

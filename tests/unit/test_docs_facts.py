@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.core import TyperGroup
 
+from development.cli import PORTS
 from estelam.cli.root import root_command
 from tests.support import tutorial
 
@@ -82,6 +83,15 @@ def test_names(page: Path) -> None:
 def test_readme_length() -> None:
     """The README has 120 to 150 lines."""
     assert 120 <= len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+def test_ports() -> None:
+    """The README names the variable and the default of every port of `make run`."""
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    ports = {**PORTS, "promissory": f"default {PORTS['promissory']}"}
+
+    for name, port in ports.items():
+        assert re.search(rf"PORT_{name.upper()}(=6051)?` \({port}\)", text), name
 
 
 def test_module_map() -> None:

@@ -9,17 +9,21 @@ import sys
 import tomllib
 import zipfile
 from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import packages_distributions
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from development.cli import PORTS
-from development.processes import COMMAND, free_ports
+from development.processes import COMMAND, QUALITY, SERVICES, free_ports
 from tools.env.repository import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 IGNORED = re.compile(r"__pycache__|\.egg-info|development/data/deploy/secrets/")
+PROCESSES = (*SERVICES, QUALITY)
 PINNED = re.compile(r"^([a-z0-9-]+)==\S+", re.MULTILINE)
 NAME = re.compile(r"^[A-Za-z0-9-]+")
 
@@ -50,8 +54,10 @@ def test_wheel_has_every_file(wheel: zipfile.ZipFile) -> None:
 
 @pytest.mark.slow
 def test_wheel_runs_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    """From the wheel, in an empty folder, `estelam dev` starts all services, which answer until Ctrl-C."""
+    """With what `pip install estelam` installs, in an empty folder, `estelam dev` starts all services."""
     wheel.extractall(tmp_path / "installed")
+    without = f"import sys\nsys.modules.update(dict.fromkeys({_optional_modules(wheel)}))\n"
+    (tmp_path / "installed" / "sitecustomize.py").write_text(without)
     (folder := tmp_path / "empty").mkdir()
     ports = {f"PORT_{name.upper()}": str(port) for name, port in free_ports(*PORTS).items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
@@ -59,7 +65,7 @@ def test_wheel_runs_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     running = subprocess.Popen([*COMMAND, "dev"], cwd=folder, env=environ, stdout=subprocess.PIPE, text=True)
     try:
         assert running.stdout is not None
-        output = "".join(iter(running.stdout.readline, "Ctrl-C stops all services.\n"))
+        output = "".join(takewhile(lambda line: line != "Ctrl-C stops all services.\n", running.stdout))
         question = next(line.split()[1:] for line in output.splitlines() if " promissory check " in line)
         asked = subprocess.run(
             [*COMMAND, *question], cwd=folder, env=environ, capture_output=True, text=True, check=False
@@ -70,15 +76,29 @@ def test_wheel_runs_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
 
     assert (0, 0) == (running.returncode, asked.returncode)
     assert "YES" in asked.stdout
-    assert str(tmp_path / "installed") in (folder / ".estelam" / "estelam.toml").read_text("utf-8")
+    settings = (folder / ".estelam" / "estelam.toml").read_text("utf-8")
+    assert str(tmp_path / "installed") in settings
+    assert all(table["metrics_listen"] for name, table in tomllib.loads(settings).items() if name in PROCESSES)
+
+
+def _optional_modules(wheel: zipfile.ZipFile) -> list[str]:
+    """The top-level modules that only extras of the wheel install."""
+    needed = _metadata(wheel).get_all("Requires-Dist", [])
+    optional = {match[0].lower() for text in needed if "extra ==" in text and (match := NAME.match(text))} - {"estelam"}
+    distributions = packages_distributions().items()
+    return [module for module, names in distributions if {name.replace("_", "-").lower() for name in names} <= optional]
+
+
+def _metadata(wheel: zipfile.ZipFile) -> Message:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return message_from_bytes(wheel.read(name))
 
 
 def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     """The metadata names the licence, and the wheel contains its text."""
     folder = next(name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
-    metadata = message_from_bytes(wheel.read(f"{folder}/METADATA"))
 
-    assert metadata["License-Expression"] == "Apache-2.0"
+    assert _metadata(wheel)["License-Expression"] == "Apache-2.0"
     assert wheel.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
 
@@ -94,7 +114,7 @@ def test_lock_names_no_index(lock: Path) -> None:
 def test_lock_has_every_dependency() -> None:
     """The development lock pins each declared dependency, and the other locks are parts of it."""
     extras = PROJECT["optional-dependencies"]
-    declared = {*PROJECT["dependencies"], *extras["loading"], *extras["conformance"], *extras["dev"]}
+    declared = {*PROJECT["dependencies"], *extras["conformance"], *extras["dev"]}
     names = {match[0].lower() for text in declared if (match := NAME.match(text))} - {PROJECT["name"]}
     pins = {lock.stem: set(PINNED.findall(lock.read_text("utf-8"))) for lock in LOCKS}
     lines = {lock.stem: set(lock.read_text("utf-8").splitlines()) for lock in LOCKS}

@@ -1,6 +1,6 @@
 """Optional extras of the distribution: which one a failed import needs, and how to install it."""
 
-MODULES = {"conformance": ("h2", "hyperframe"), "loading": ("adbc_driver_sqlite", "pyarrow")}
+MODULES = {"conformance": ("h2", "hyperframe")}
 """The top-level modules of each extra that the services import."""
 
 

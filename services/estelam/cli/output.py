@@ -43,6 +43,7 @@ EXIT_REFUSED = 20
 EXIT_UNAVAILABLE = 21
 """Nobody answers, or what was to be looked at can't be read."""
 EXIT_STOPPED = 22
+"""A run over a list was stopped before its end; what was answered is kept."""
 LONG_WAIT_SECONDS = 120
 """From this wait on, the instant of its end is printed."""
 QUIET_SECONDS = 2.0

@@ -41,7 +41,7 @@ def heavy(done: subprocess.CompletedProcess[str]) -> set[str]:
     extras = project["optional-dependencies"]
     declared = {
         requirement.partition(">")[0].partition("[")[0]
-        for requirement in (*project["dependencies"], *extras["conformance"], *extras["loading"])
+        for requirement in (*project["dependencies"], *extras["conformance"])
     }
     by_module = packages_distributions()
     imported = {name.lower() for module in done.stderr.split() for name in by_module.get(module, ())}
