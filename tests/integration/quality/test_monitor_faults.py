@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -42,6 +42,8 @@ from tests.integration.quality.monitored_services import (
     wait_until_healthy,
 )
 from tests.support.service import RunningService
+
+At = Callable[[int], Clock]
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -83,7 +85,7 @@ def test_refused_probes_are_not_traffic(loaded: Sandbox, tmp_path: Path, start: 
 
 
 @pytest.mark.slow
-def test_locked_store(loaded: Sandbox, tmp_path: Path, start: Start) -> None:
+def test_locked_store(loaded: Sandbox, tmp_path: Path, start: Start, at: At) -> None:
     """Results that a locked store can't take are stored in the next round."""
     service = start(promissory_opening(loaded, shutdown_delay_seconds=0))
     settings = settings_of(loaded, tmp_path, {NOTES: service.address})
@@ -172,12 +174,11 @@ def test_flush_on_shutdown(shared: Sandbox, tmp_path: Path, judiciary: RunningSe
     assert ("CheckByNationalId", CBI) in probe_results(settings)
 
 
-NOW = Clock().micros()
-
-
-def at(minutes_later: int) -> Clock:
-    """A stopped clock, so many minutes after these tests began."""
-    return replace(Clock(), micros=lambda: NOW + minutes_later * 60_000_000)
+@pytest.fixture
+def at() -> At:
+    """Make clocks that stand still, so many minutes after the test began."""
+    began = Clock().micros()
+    return lambda later: replace(Clock(), micros=lambda: began + later * 60_000_000)
 
 
 @contextlib.contextmanager
