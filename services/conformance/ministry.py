@@ -107,17 +107,19 @@ class Ministry:
         name = OTHER_SIGNER if lie is Lie.OTHER_SIGNER else SIGNER
         signer = SigningKey.load(self._pki / f"{name}.key", [self._pki / f"{name}.crt"])
         salt, inquiry_id = os.urandom(16), uuid_utils.uuid7()
+        named = next(name for name in method_names("promissory") if (name == method) is not (lie is Lie.OTHER_METHOD))
+        committed_salt = os.urandom(16) if lie is Lie.OTHER_COMMITMENT else salt
         with self._lock:
             micros = int(self._now().timestamp() * 1_000_000)
             entry = pb.Entry(
                 inquiry_id=inquiry_id.bytes,
                 answered_at_micros=micros,
                 caller=self._caller,
-                method=method,
+                method=named,
                 agency=getattr(request, "executive_agency_id", ""),
                 keys_commitment=os.urandom(32),
                 outcome=_OUTCOMES.get(bare.answer, pb.OUTCOME_NO) if "Check" in method else pb.OUTCOME_DISCLOSED,
-                commitment=commitment(salt, canonical(request), canonical(bare)),
+                commitment=commitment(committed_salt, canonical(request), canonical(bare)),
                 nonce=hashlib.sha256(nonce.encode()).digest() if nonce else b"",
             )
             grown = self._tree.append([leaf_hash(canonical(entry))])

@@ -8,6 +8,11 @@ const SERVICE_UNKNOWN = Buffer.from([8, 3]);
 /** Between two looks at a status that is watched. */
 const WATCH_MILLISECONDS = 1000;
 
+/** Whether *request* is empty or has the one field, whole; service names are shorter than 128 bytes. */
+function isWellFormed(request: Buffer): boolean {
+  return request.length === 0 || (request[0] === 0x0a && request[1] === request.length - 2);
+}
+
 export type Health = () => boolean | Promise<boolean>;
 
 /** The health of a server of these services. */
@@ -21,6 +26,7 @@ export class HealthService {
   }
 
   async check(call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>): Promise<void> {
+    if (!isWellFormed(call.request)) return done({ code: status.INVALID_ARGUMENT });
     const found = await this.statusOf(call.request);
     if (found === SERVICE_UNKNOWN) done({ code: status.NOT_FOUND });
     else done(null, found);
