@@ -150,3 +150,11 @@ def test_other_services_methods_are_unknown(apis: dict[str, str], shared: Sandbo
         response = client.post(apis["cases"] + CHECK.path, json=CHECK.question)
 
     assert (404, "METHOD_UNKNOWN") == (response.status_code, response.json()["reason"])
+
+
+def test_other_verb(apis: dict[str, str], shared: Sandbox) -> None:
+    """A GET of a method's path is 405 and names the verb to use; the body states the same status."""
+    with https_client_named(shared, "setad") as client:
+        response = client.get(apis["notes"] + CHECK.path)
+
+    assert (405, 405, "POST") == (response.status_code, response.json()["status"], response.headers["allow"])

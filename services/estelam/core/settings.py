@@ -307,7 +307,7 @@ def _file_values(kind: type[SettingsSection], environ: Mapping[str, str]) -> dic
     if CONFIG not in environ and not path.exists():
         return {}
     if CONFIG in environ and not path.exists():
-        raise SettingsError(f"{CONFIG}: {path}: no such file ({_FIX})")
+        raise SettingsError(_source(environ))
     tables = load_toml(path, SettingsError)
     for name, table in tables.items():
         if not isinstance(table, dict):

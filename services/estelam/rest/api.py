@@ -120,6 +120,9 @@ def rest_app(methods: Sequence[JsonMethod]) -> ASGIApp:
     async def unknown(_request: Request, _error: Any) -> Response:
         return problem_details.response(Refusal(Reason.METHOD_UNKNOWN))
 
+    async def other_verb(_request: Request, error: Any) -> Response:
+        return problem_details.response(Refusal(Reason.METHOD_UNKNOWN), tuple(error.headers.items()), status=405)
+
     async def failed(_request: Request, _error: Any) -> Response:
         return problem_details.response(Refusal(Reason.SERVICE_FAILED))
 
@@ -128,6 +131,6 @@ def rest_app(methods: Sequence[JsonMethod]) -> ASGIApp:
 
     routes = [Route(method.path, _endpoint(method), methods=["POST"]) for method in methods]
     routes.append(Route(OPENAPI, describe))
-    handlers = {404: unknown, 405: unknown, QueryError: malformed, Exception: failed}
+    handlers = {404: unknown, 405: other_verb, QueryError: malformed, Exception: failed}
     app = Starlette(routes=routes, exception_handlers=handlers)
     return ErrorBoundary(app, problem_details.response(Refusal(Reason.SERVICE_FAILED)))

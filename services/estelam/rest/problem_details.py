@@ -12,13 +12,13 @@ from estelam.rest.request_context import Pairs
 MEDIA_TYPE = "application/problem+json"
 
 
-def details(refusal: Refusal) -> dict[str, Any]:
-    """Return the problem details of *refusal*, with texts of the error catalogue only."""
+def details(refusal: Refusal, status: int | None = None) -> dict[str, Any]:
+    """Return the problem details of *refusal*, with texts of the error catalogue only; default *status*: its own."""
     spec = refusal.spec
     problem: dict[str, Any] = {
         "type": f"urn:estelam:refusal:{refusal.reason}",
         "title": "No answer",
-        "status": openapi.http_status(refusal.reason),
+        "status": status or openapi.http_status(refusal.reason),
         "detail": spec.en,
         "detail_fa": spec.fa,
         "reason": refusal.reason.value,
@@ -39,7 +39,8 @@ def retry_header(refusal: Refusal) -> dict[str, str]:
     return {} if refusal.retry_seconds is None else {"retry-after": str(math.ceil(refusal.retry_seconds))}
 
 
-def response(refusal: Refusal, trailer: Pairs = ()) -> JSONResponse:
-    """Return the HTTP response of *refusal*, with *trailer* as headers."""
+def response(refusal: Refusal, trailer: Pairs = (), status: int | None = None) -> JSONResponse:
+    """Return the HTTP response of *refusal*, with *trailer* as headers; default *status*: that of its reason."""
     headers = {**dict(trailer), **retry_header(refusal)}
-    return JSONResponse(details(refusal), openapi.http_status(refusal.reason), headers=headers, media_type=MEDIA_TYPE)
+    content = details(refusal, status)
+    return JSONResponse(content, content["status"], headers=headers, media_type=MEDIA_TYPE)

@@ -151,7 +151,7 @@ def test_bad_file(sandbox: Sandbox, old: str, new: str, named: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     """A missing file is an error that names it."""
-    with pytest.raises(SettingsError, match="nowhere"):
+    with pytest.raises(SettingsError, match=r"^no settings file .*nowhere"):
         load_settings(PromissorySettings, environ={CONFIG: str(tmp_path / "nowhere.toml")})
 
 
