@@ -66,6 +66,14 @@ def image(exported_folder: Path) -> Path:
     return exported_folder / contract_files.PROTOSET
 
 
+def test_export_leaves_no_older_set(tmp_path: Path) -> None:
+    """An export without the descriptor set removes that of an earlier one, which might state another contract."""
+    contract_files.write(tmp_path, protoset=True)
+    written = contract_files.write(tmp_path, protoset=False)
+
+    assert sorted(written) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
+
+
 def test_exported_set_compiles_on_debian_12(image: Path, tmp_path: Path) -> None:
     """The protoc of Debian 12 compiles the exported descriptor set to other languages, and keeps all options."""
     compiled = tmp_path / "compiled"

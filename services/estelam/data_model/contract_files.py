@@ -24,7 +24,10 @@ _OF_PROTOC = "google/protobuf/"
 
 
 def write(folder: Path, *, protoset: bool) -> list[Path]:
-    """Write every proto and its imports into *folder*, `errors.json`, and if asked the descriptor set; return paths."""
+    """Write every proto and its imports into *folder*, `errors.json`, and if asked the descriptor set; return paths.
+
+    The descriptor set of an earlier export is removed where it is not asked for.
+    """
     written = []
     texts = {name: text for name in descriptor_set_names() if (text := _text(name)) is not None}
     for name, text in {**texts, FACTS: (_PROTOS / FACTS).read_text("utf-8")}.items():
@@ -32,8 +35,9 @@ def write(folder: Path, *, protoset: bool) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
         written.append(path)
+    path = folder / PROTOSET
+    path.unlink(missing_ok=True)
     if protoset:
-        path = folder / PROTOSET
         path.write_bytes(descriptor_set().SerializeToString(deterministic=True))
         written.append(path)
     return written
