@@ -442,7 +442,9 @@ def test_receipts_of_two_callers_share_no_value(recorded: RecordedLedger) -> Non
 
     assert setad.request == agency.request  # each caller's own question, in clear
     assert {"request", "reply"} == receipts
-    assert {"method", "agency", "outcome", "refusal", "notice", "annuls", "nonce"} == shared
+    assert {"method", "agency", "outcome", "refusal", "notice", "annuls", "nonce"} == shared - {
+        "latency_micros"
+    }  # by chance
     assert not [value for value in identifiers for each in (setad, agency) if value in each.entry]
 
 

@@ -198,9 +198,11 @@ def test_violations_are_described(setad: httpx.Client) -> None:
 def test_wrong_content_type_path_or_method(setad: httpx.Client) -> None:
     """A wrong content type, path or HTTP method is answered with problem details."""
     form = setad.post("/v1/notes:verify", data=GENUINE)
-    elsewhere = [setad.get("/v1/notes:verify"), setad.post("/v1/notes"), setad.get("/")]
+    read = setad.get("/v1/notes:verify")
+    elsewhere = [setad.post("/v1/notes"), setad.get("/")]
 
     assert (400, "REQUEST_MALFORMED") == (form.status_code, form.json()["reason"])
+    assert (405, "METHOD_UNKNOWN", "POST") == (read.status_code, read.json()["reason"], read.headers["allow"])
     assert {(404, "METHOD_UNKNOWN")} == {(found.status_code, found.json()["reason"]) for found in elsewhere}
 
 
