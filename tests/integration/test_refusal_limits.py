@@ -120,7 +120,7 @@ WEB: dict[str, tuple[str, str, str, dict[str, Any], int]] = {
     "JSON, a query": ("api", "POST", "/v1/notes:verify?a=1", {"json": GENUINE}, 400),
     "JSON, missing fields": ("api", "POST", "/v1/notes:verify", {"json": {}}, 400),
     "JSON, another path": ("api", "POST", "/v1/notes", {"json": GENUINE}, 404),
-    "JSON, another method": ("api", "GET", "/v1/notes:verify", {}, 404),
+    "JSON, another method": ("api", "GET", "/v1/notes:verify", {}, 405),
     "page, missing fields": ("page", "POST", "/en/", {"data": {"serial": "1"}}, 400),
     "page, another path": ("page", "GET", "/en/nothing", {}, 404),
     "page, another method": ("page", "PUT", "/en/", {}, 404),
