@@ -1,5 +1,6 @@
 """`make demo`: a scenario through the real command line; each step prints the expected and the actual outcome."""
 
+import base64
 import json
 import shlex
 import sys
@@ -16,6 +17,8 @@ from rich.markup import escape
 from development import sandbox as suite
 from development.files import SAMPLES
 from development.processes import SERVICES, ServiceProcess, free_ports, run_command
+from estelam.inquiry.v1.inquiry_pb2 import Receipt
+from estelam.receipts.receipt import canonical
 
 
 @dataclass(slots=True)
@@ -44,11 +47,13 @@ def cut_off_the_register(context: DemoContext) -> str:
     return "DONE"
 
 
-def flip_a_byte(context: DemoContext) -> str:
-    """Copy the receipt with one bit in its middle flipped."""
-    kept = bytearray((context.sandbox.folder / RECEIPT).read_bytes())
-    kept[len(kept) // 2] ^= 1
-    (context.sandbox.folder / FLIPPED).write_bytes(kept)
+def flip_a_bit(context: DemoContext) -> str:
+    """Copy the receipt with one bit of its salt flipped."""
+    saved = json.loads((context.sandbox.folder / RECEIPT).read_text("ascii"))
+    receipt = Receipt.FromString(base64.b64decode(saved["receipt"]))
+    receipt.salt = bytes([receipt.salt[0] ^ 1]) + receipt.salt[1:]
+    saved["receipt"] = base64.b64encode(canonical(receipt)).decode("ascii")
+    (context.sandbox.folder / FLIPPED).write_text(json.dumps(saved) + "\n", "ascii")
     return "DONE"
 
 
@@ -88,7 +93,7 @@ STORY = (
     Step("An organisation without a grant", f"promissory check {LIVE} --as stranger", "NOT_GRANTED"),
     Step("A mistyped check digit", f"promissory check {MISTYPED}", "FIELD_INVALID"),
     Step("The saved receipt, verified offline", f"receipt verify {RECEIPT}", "VALID"),
-    Step("A copy of it with one bit flipped", flip_a_byte, "DONE"),
+    Step("A copy of it with one bit flipped", flip_a_bit, "DONE"),
     Step("The copy is not valid", f"receipt verify {FLIPPED}", "INVALID"),
     Step("The whole ledger; its head is kept", "ledger verify promissory", "VALID"),
     Step(
