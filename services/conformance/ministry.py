@@ -110,10 +110,9 @@ class Ministry:
         named = next(name for name in method_names("promissory") if (name == method) is not (lie is Lie.OTHER_METHOD))
         committed_salt = os.urandom(16) if lie is Lie.OTHER_COMMITMENT else salt
         with self._lock:
-            micros = int(self._now().timestamp() * 1_000_000)
             entry = pb.Entry(
                 inquiry_id=inquiry_id.bytes,
-                answered_at_micros=micros,
+                answered_at_micros=int(self._now().timestamp() * 1_000_000),
                 caller=self._caller,
                 method=named,
                 agency=getattr(request, "executive_agency_id", ""),
@@ -122,21 +121,29 @@ class Ministry:
                 commitment=commitment(committed_salt, canonical(request), canonical(bare)),
                 nonce=hashlib.sha256(nonce.encode()).digest() if nonce else b"",
             )
-            grown = self._tree.append([leaf_hash(canonical(entry))])
-            index, self._tree = self._tree.size, grown.frontier
-        origin = checkpoint.origin_of("promissory", signer.verifying_key.organization_id)
-        receipt = pb.Receipt(
-            inquiry_id=str(inquiry_id),
-            request=canonical(request),
-            reply=canonical(bare),
-            entry=canonical(entry),
-            salt=salt,
-            index=index,
-            inclusion_path=grown.path(index),
-            checkpoint=checkpoint.sign(checkpoint.Checkpoint(origin, grown.size, grown.root), signer, micros),
-        )
-        receipt.answered_at.FromMicroseconds(micros)
+            origin = checkpoint.origin_of("promissory", signer.verifying_key.organization_id)
+            receipt, self._tree = receipt_of(entry, request, bare, salt, tree=self._tree, signer=signer, origin=origin)
         return receipt
+
+
+def receipt_of(
+    entry: pb.Entry, request: Any, bare: Any, salt: bytes, *, tree: Frontier, signer: SigningKey, origin: str
+) -> tuple[pb.Receipt, Frontier]:
+    """Append *entry* to *tree*, and return the receipt of *request* and the *bare* reply, and the grown tree."""
+    grown = tree.append([leaf_hash(canonical(entry))])
+    head = checkpoint.Checkpoint(origin, grown.size, grown.root)
+    receipt = pb.Receipt(
+        inquiry_id=str(uuid_utils.UUID(bytes=entry.inquiry_id)),
+        request=canonical(request),
+        reply=canonical(bare),
+        entry=canonical(entry),
+        salt=salt,
+        index=tree.size,
+        inclusion_path=grown.path(tree.size),
+        checkpoint=checkpoint.sign(head, signer, entry.answered_at_micros),
+    )
+    receipt.answered_at.FromMicroseconds(entry.answered_at_micros)
+    return receipt, grown.frontier
 
 
 def _party(note: Mapping[str, str], side: str) -> notes.Party:

@@ -51,8 +51,8 @@ def agreement(number: str, *, as_json: bool) -> None:
     with output.user_errors(as_json=as_json):
         settings = load_settings(QualitySettings)
         catalogue = read_catalogue(settings.catalogue)
-        text = drafts.agreement_text(catalogue, slo.read(settings.rules, catalogue), number)
-        found = next(one for one in catalogue.agreements if one.id == number)
+        found = drafts.find_agreement(catalogue, number)
+        text = drafts.agreement_text(catalogue, slo.read(settings.rules, catalogue), found)
         signed = {one.party: one.on for one in found.signatures}
     if as_json:
         parties = [{"party": each, "signed": signed.get(each)} for each in drafts.signatories(catalogue, found)]

@@ -11,6 +11,7 @@ from typing import Any
 import uuid_utils
 
 from conformance.case import Case
+from conformance.ministry import receipt_of
 from conformance.target import Target
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.errors import Refusal
@@ -20,7 +21,7 @@ from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import checkpoint
 from estelam.receipts.receipt import canonical, commitment
-from estelam.receipts.tree import Frontier, leaf_hash
+from estelam.receipts.tree import Frontier
 
 CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
 SETAD, MINISTRY, JUDICIARY = "99001187852", "99001504616", "99000633527"
@@ -94,23 +95,9 @@ class Ministry:
             commitment=commitment(salt, canonical(request), canonical(bare)),
         )
         self.change_entry(entry)
-        grown = self.tree.append([leaf_hash(canonical(entry))])
         origin = checkpoint.origin_of("promissory", self.organization or signer.verifying_key.organization_id)
-        head = checkpoint.Checkpoint(origin, grown.size, grown.root)
-        bare.receipt.CopyFrom(
-            pb.Receipt(
-                inquiry_id=str(uuid_utils.UUID(bytes=entry.inquiry_id)),
-                request=canonical(request),
-                reply=canonical(bare),
-                entry=canonical(entry),
-                salt=salt,
-                index=self.tree.size,
-                inclusion_path=grown.path(self.tree.size),
-                checkpoint=checkpoint.sign(head, signer, now),
-            )
-        )
-        self.tree = grown.frontier
-        bare.receipt.answered_at.FromMicroseconds(entry.answered_at_micros)
+        receipt, self.tree = receipt_of(entry, request, bare, salt, tree=self.tree, signer=signer, origin=origin)
+        bare.receipt.CopyFrom(receipt)
         return bare
 
 

@@ -1,7 +1,7 @@
 """Keeps which revocation list of each authority was the newest in force, so that no start takes an older one.
 
-An authority that revokes a certificate publishes a new list. Whoever puts the list before it back in place, or restores
-a backup, would admit the certificate again until that list runs out.
+An authority that revokes a certificate publishes a new list. To put the list before it back in place, or to restore a
+backup, would admit the certificate again until that list runs out.
 """
 
 from collections.abc import Mapping

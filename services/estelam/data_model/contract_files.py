@@ -36,10 +36,11 @@ def write(folder: Path, *, protoset: bool) -> list[Path]:
         write_atomic(path, text)
         written.append(path)
     path = folder / PROTOSET
-    path.unlink(missing_ok=True)
     if protoset:
-        path.write_bytes(descriptor_set().SerializeToString(deterministic=True))
+        write_atomic(path, descriptor_set().SerializeToString(deterministic=True))
         written.append(path)
+    else:
+        path.unlink(missing_ok=True)
     return written
 
 

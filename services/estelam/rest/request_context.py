@@ -33,8 +33,8 @@ class CallReply:
     trailer: Pairs
 
 
-Count = Callable[[bytes, Pairs, str, float], None]
-"""Counts a call by the caller's certificate (PEM) and metadata, the reason of its end (`call_counts`), and seconds."""
+Count = Callable[[Hashable, Pairs, str, float], None]
+"""Counts a call by its owner and metadata, the reason of its end (`call_counts`), and seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ async def call_handler(
         reason = reason_without_reply(time.monotonic() - arrived_at)
         raise
     finally:
-        counted.count(certificate, call.metadata, reason, time.monotonic() - arrived_at)
+        counted.count(call.owner, call.metadata, reason, time.monotonic() - arrived_at)
 
 
 def _settle(ended: "asyncio.Future[CallReply]", result: CallReply | CallRefused) -> None:

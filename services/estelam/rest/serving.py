@@ -2,8 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -50,10 +49,8 @@ async def json_api(
         return pacer.delay(authenticator.owner((scope["state"]["certificate"],), headers), math.inf)
 
     def served(method: Method) -> JsonMethod:
-        count = call_count(method, authenticator=authenticator, calls=calls)
-        return JsonMethod.of(
-            method, CountedHandler(inquiries.handler(method, json_body.from_json), count, authenticator.owner)
-        )
+        handler = inquiries.handler(method, json_body.from_json)
+        return JsonMethod.of(method, CountedHandler(handler, call_count(method, calls), authenticator.owner))
 
     app = PacedRefusals(rest_app([served(method) for method in methods]), delay)
     async with mtls_listener(
@@ -81,9 +78,13 @@ def run_json_api(
         yield
 
 
-def call_count(method: Method, *, authenticator: Authenticator, calls: CallCounter) -> Count:
+def call_count(method: Method, calls: CallCounter) -> Count:
     """Return what counts the calls of *method* that come by HTTP."""
-    return partial(_count, method.name, authenticator, calls)
+
+    def count(owner: Hashable, metadata: Pairs, reason: str, seconds: float) -> None:
+        calls.count(method.name, organization(owner), reason, seconds, is_probe=is_probe(metadata))
+
+    return count
 
 
 def listener_limits(settings: ServingSettings) -> ListenerLimits:
@@ -91,16 +92,3 @@ def listener_limits(settings: ServingSettings) -> ListenerLimits:
     return ListenerLimits(
         settings.max_connections, settings.drain_seconds, settings.shares_port, settings.handshake_seconds
     )
-
-
-def _count(
-    method: str,
-    authenticator: Authenticator,
-    calls: CallCounter,
-    certificate: bytes,
-    metadata: Pairs,
-    reason: str,
-    seconds: float,
-) -> None:
-    caller = organization(authenticator.owner((certificate,), metadata))
-    calls.count(method, caller, reason, seconds, is_probe=is_probe(metadata))

@@ -1,7 +1,7 @@
 """Keeps the counts of calls in a file of the host, beside the store and independent of it, and returns them in order.
 
-All workers of a host append to one SQLite file, every few seconds. Rows are never changed: whoever has read up to a
-number reads on from there, and so counts each call once. A file that can't be written keeps nothing from being
+All workers of a host append to one SQLite file, every few seconds. Rows are never changed: a reader that has read up to
+a number reads on from there, and so counts each call once. A file that can't be written keeps nothing from being
 answered: the counts wait in memory.
 """
 

@@ -17,8 +17,7 @@ from quality.slo import Rulebook
 
 EXCHANGE: Final = "nix"
 """The exchange centre's name in the catalogue: the third party of each agreement."""
-_STORED = (attribution for attribution in Attribution if attribution is not Attribution.PLANNED)
-_ATTRIBUTIONS = tuple(_STORED)
+_ATTRIBUTIONS = tuple(attribution for attribution in Attribution if attribution is not Attribution.PLANNED)
 
 
 class AgreementError(UsageError):
@@ -43,21 +42,31 @@ def documents(rules: Rulebook) -> Mapping[str, str]:
     }
 
 
-def agreement_text(catalogue: Catalogue, rules: Rulebook, number: str) -> str:
-    """Return the agreement of that *number* (S01) for signature, with the signatures that the catalogue has.
+def find_agreement(catalogue: Catalogue, number: str) -> Agreement:
+    """Return the agreement of that *number* (S01).
 
     Raises:
-        AgreementError: its service or one of its parties is not in the catalogue.
         UnknownNameError: the catalogue has no such agreement.
     """
     agreement = next((one for one in catalogue.agreements if one.id == number), None)
     if agreement is None:
         raise unknown_name("agreement", number, [one.id for one in catalogue.agreements])
+    return agreement
+
+
+def agreement_text(catalogue: Catalogue, rules: Rulebook, agreement: Agreement) -> str:
+    """Return *agreement* for signature, with the signatures that the catalogue has.
+
+    Raises:
+        AgreementError: its service or one of its parties is not in the catalogue.
+    """
     service = catalogue.service(agreement.service)
     consumer = catalogue.party(agreement.consumer)
     provider = catalogue.party(service.provider) if service else None
     if service is None or provider is None or consumer is None:
-        raise AgreementError(f"{number}: its service or a party is not in the catalogue; run: estelam catalogue check")
+        raise AgreementError(
+            f"{agreement.id}: its service or a party is not in the catalogue; run: estelam catalogue check"
+        )
     return _render(
         "agreement.md",
         rules=rules,

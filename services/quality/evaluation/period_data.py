@@ -58,6 +58,12 @@ class PeriodData:
     """The instant, in microseconds since 1970, up to which the traffic of each service was read."""
     probed_until: dict[str, int] = field(default_factory=dict)
     """The end of the last minute in which each method was probed."""
+    counting: dict[str, range] = field(init=False)
+    """The minutes from the first to the last in which each service counted its calls."""
+
+    def __post_init__(self) -> None:
+        """Note between which minutes each service counted."""
+        self.counting = {wire: range(min(minutes), max(minutes) + 1) for wire, minutes in self.counted.items()}
 
     @property
     def first_minute(self) -> int:
@@ -226,10 +232,9 @@ def _resolved(data: PeriodData, name: str, offset: int, fault: Attribution | Non
     """
     if fault is not Attribution.UNKNOWN:
         return fault
-    counted = data.counted.get(name.partition("/")[0], set())
-    minute = data.first_minute + offset
-    stopped = counted and min(counted) < minute < max(counted) and minute not in counted
-    return Attribution.PROVIDER if stopped else fault
+    wire, minute = name.partition("/")[0], data.first_minute + offset
+    has_stopped = minute in data.counting.get(wire, ()) and minute not in data.counted[wire]
+    return Attribution.PROVIDER if has_stopped else fault
 
 
 def _day(data: PeriodData, minute: int) -> date:

@@ -20,7 +20,7 @@ from estelam.core.exceptions import problem
 from estelam.storage.store import AccessMode, Store, StoreError
 from estelam.telemetry.call_counts import ANSWERED, CALLER_LEFT
 from quality import traffic_store
-from quality.attribution import attribution_of
+from quality.attribution import Attribution, attribution_of
 from quality.records import SentCalls, Tally
 from quality.settings import QualitySettings
 
@@ -109,7 +109,10 @@ def collect_calls(store: str, url: str, service: str, wire: str) -> int:
 
 
 def sent_calls(rows: Iterable[_Row], wire: str) -> Iterator[SentCalls]:
-    """Add up *rows* by minute, method and consumer. Probes are no traffic, nor is what is not the service's own."""
+    """Add up *rows* by minute, method and consumer. Probes are no traffic, nor is what is not the service's own.
+
+    A failure of the exchange, which no service can know of, counts as not known.
+    """
     tallies: dict[tuple[int, str, str], Tally] = {}
     late: Counter[tuple[int, str, str]] = Counter()
     for _, minute, method, caller, reason, is_probe, latencies in rows:
@@ -118,6 +121,8 @@ def sent_calls(rows: Iterable[_Row], wire: str) -> Iterator[SentCalls]:
         key = minute, method, caller
         count = sum(number for _, number in latencies)
         fault = None if reason == ANSWERED else attribution_of(reason)
+        if fault is Attribution.EXCHANGE:
+            fault = Attribution.UNKNOWN
         found = tallies.setdefault(key, Tally())
         found.counts[fault] += count
         late[key] += count if reason in _LATE else 0

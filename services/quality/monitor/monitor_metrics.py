@@ -6,11 +6,10 @@ from prometheus_client import Counter, Gauge
 
 from estelam.telemetry.process_metrics import ProcessMetrics
 from quality.attribution import Attribution
+from quality.evaluation import minute_states
 from quality.records import Probe
 
 ANSWERED = "answered"
-_ANSWERS = frozenset({None, Attribution.CONSUMER, Attribution.UNGRANTED, Attribution.THROTTLED})
-"""What proves that a service was there; see docs/quality-rules.md."""
 
 
 class MonitorMetrics(ProcessMetrics):
@@ -31,7 +30,7 @@ class MonitorMetrics(ProcessMetrics):
         )
         self._available = Gauge(
             "estelam_probe_available",
-            "1 if the last round of probes found the method available to any consumer, else 0.",
+            "1 if the last round of probes found the method available, by the rule of the reports, else 0.",
             ["method"],
             registry=self.registry,
         )
@@ -66,12 +65,12 @@ class MonitorMetrics(ProcessMetrics):
 
     def record_probes(self, probes: Collection[Probe]) -> None:
         """Count *probes*, all those of one round."""
-        available: dict[str, bool] = {}
+        faults: dict[str, list[Attribution | None]] = {}
         for probe in probes:
             self._probes.labels(probe.method, ANSWERED if probe.fault is None else probe.fault.value).inc()
-            available[probe.method] = available.get(probe.method, False) or probe.fault in _ANSWERS
-        for method, is_available in available.items():
-            self._available.labels(method).set(is_available)
+            faults.setdefault(probe.method, []).append(probe.fault)
+        for method, found in faults.items():
+            self._available.labels(method).set(minute_states.probes_state(found) == minute_states.UP)
 
     def record_round(self, seconds: float) -> None:
         """Set when a round's results were last stored, in seconds since 1970."""

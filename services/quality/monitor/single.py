@@ -27,7 +27,7 @@ class OnlyMonitor:
         address = None if is_single_process(url) else make_url(url)
         self._engine = address and create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._session: Connection | None = None
-        with contextlib.suppress(SQLAlchemyError):  # a store that can't be reached is reported by whoever writes to it
+        with contextlib.suppress(SQLAlchemyError):  # a store that can't be reached is reported where it is written to
             self._take()
 
     def is_held(self) -> bool:

@@ -40,12 +40,12 @@ async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> T
     except (OSError, TimeoutError, ValueError):
         return TlsProbeResult.UNREACHABLE
     try:
-        return await _shake_hands(reader, writer, identity.ssl_context(), host, seconds)
+        return await _handshake(reader, writer, identity.ssl_context(), host, seconds)
     finally:
         writer.transport.abort()
 
 
-async def _shake_hands(
+async def _handshake(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: ssl.SSLContext, host: str, seconds: float
 ) -> TlsProbeResult:
     try:

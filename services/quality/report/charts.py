@@ -12,11 +12,13 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
-from quality.evaluation.report_model import Counts, DayReport, MethodReport, Minutes, Outage
+from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Outage
 from quality.report.i18n import Localizer
 
 CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled", "planned")
 STACKED = ("answered", *CAUSES)
+_STATES = {Coverage.NOT_MEASURED: "unmeasured", Coverage.FUTURE: "outside", Coverage.ABSENT: "outside"}
+"""How a time without figures is drawn; any other has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _titled(l10n: Localizer, day: DayReport, name: str, value: str, unit: str = 
 def volume(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     """Inquiries of each day: the answered ones, and the others by cause."""
     frame = Frame(len(days), 150, mirrored=l10n.persian)
-    slots = [day.counts if day_state(day.minutes, day.counts) is None else day_state(day.minutes) for day in days]
+    slots = [_state_without_figures(day) or day.counts for day in days]
     names = [l10n.day(day.day) for day in days]
     return frame.render([*columns(frame, slots, names, l10n), *frame.day_labels(l10n)], label)
 
@@ -146,11 +148,9 @@ def _unknown(frame: Frame, at: int, state: str, name: str, l10n: Localizer) -> s
     return frame.bar(at + 0.14, at + 0.86, 0, 1, state, f"{name}{l10n.comma} {l10n(state)}")
 
 
-def day_state(minutes: Minutes, counts: Counts | None = None) -> str | None:
-    """How a day without figures is drawn: `unmeasured`, or `outside` (to come, not in service); None: it has some."""
-    if minutes.availability is not None or minutes.planned or (counts and counts.inquiries):
-        return None
-    return "unmeasured" if minutes.unmeasured else "outside"
+def _state_without_figures(day: DayReport) -> str | None:
+    """How *day* is drawn if it has no figures; None if it has some."""
+    return None if day.counts and day.counts.inquiries else _STATES.get(day.coverage)
 
 
 def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
@@ -164,7 +164,7 @@ def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
     parts = [frame.tick(part, l10n.share(most * part)) for part in (0, 0.5, 1)]
     parts += [*frame.day_labels(l10n), frame.unit(l10n("of_inquiries"))]
     for at, (stack, day) in enumerate(zip(shares, days, strict=True)):
-        if state := day_state(day.minutes, day.counts):
+        if state := _state_without_figures(day):
             parts.append(_unknown(frame, at, state, l10n.day(day.day), l10n))
             continue
         below = 0.0
@@ -184,7 +184,7 @@ def outage_timeline(
     frame = Frame(len(days), 54, mirrored=l10n.persian, top=6)
     parts: list[str] = []
     for at, of_methods in enumerate(zip(*(method.days for method in methods), strict=True)):
-        states = {day_state(one.minutes) for one in of_methods}
+        states = {_STATES.get(one.coverage) for one in of_methods}
         gaps = any(one.minutes.unmeasured for one in of_methods)
         state = ("partly_measured" if gaps else "measured") if None in states else max(map(str, states))
         title = f"{l10n.day(of_methods[0].day)}{l10n.comma} {l10n('measured_day' if state == 'measured' else state)}"

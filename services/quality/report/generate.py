@@ -101,10 +101,10 @@ def _check_replaceable(folder: Path) -> None:
         return
     try:
         figures = json.loads((folder / "figures.json").read_bytes())
-        is_final = not figures["interim"] and figures["coverage"] != Coverage.NOT_MEASURED
+        is_replaceable = figures["interim"] is True or figures["coverage"] == Coverage.NOT_MEASURED
     except (OSError, ValueError, KeyError, TypeError):
         raise ReportExistsError(f"{folder}: a report that can't be read is there; replace it with --force") from None
-    if is_final is not False:
+    if not is_replaceable:
         raise ReportExistsError(f"{folder}: the final report was issued already; replace it with --force")
 
 

@@ -53,7 +53,7 @@ async def frontends(
             ui = OfficerUi(
                 verify=CountedHandler(
                     handler.handler(VERIFY_NOTE, form.decode_form),
-                    call_count(VERIFY_NOTE, authenticator=authenticator, calls=calls),
+                    call_count(VERIFY_NOTE, calls),
                     authenticator.owner,
                 ),
                 certificate=settings.client_certificate.read_bytes(),

@@ -11,7 +11,6 @@ from tests.integration.quality.conftest import QualityStore
 def test_agreement(quality_store: QualityStore) -> None:
     """An agreement names its parties and bounds, and shows the signatures that the catalogue has, and no others."""
     settings = quality_store.settings
-    number = read_catalogue(settings.catalogue).agreements[0].id
 
     def sign(content: dict[str, list[dict[str, object]]]) -> None:
         content["agreements"][0]["signatures"] = [{"party": "nix", "on": date(2026, 10, 23), "reference": "NIX-77"}]
@@ -19,7 +18,7 @@ def test_agreement(quality_store: QualityStore) -> None:
     quality_store.edit("agreements.yaml", sign)
     catalogue = read_catalogue(settings.catalogue)
     agreement = catalogue.agreements[0]
-    text = drafts.agreement_text(catalogue, slo.read(settings.rules, catalogue), number)
+    text = drafts.agreement_text(catalogue, slo.read(settings.rules, catalogue), agreement)
     signatures = text.partition("## امضا")[2]
 
     service, consumer = catalogue.service(agreement.service), catalogue.party(agreement.consumer)

@@ -219,9 +219,10 @@ def test_pages_are_read_once(quality_store: QualityStore) -> None:
         (5, 7, "", SETAD, "METHOD_UNKNOWN", False, [(5, 9)]),
         (6, 7, "other.v1.Service/Method", SETAD, "", False, [(5, 9)]),
         (7, 7, CHECK_NOTE, SETAD, "OF_A_LATER_RELEASE", False, [(5, 1)]),
+        (8, 7, CHECK_NOTE, SETAD, "PATH_DOWN", False, [(5, 2)]),  # which only the monitor can see
     ]
     [found] = call_collector.sent_calls(rows, MINISTRY)
 
-    expected = {None: 3, Attribution.PROVIDER: 4, Attribution.CONSUMER: 1, Attribution.UNKNOWN: 1}
+    expected = {None: 3, Attribution.PROVIDER: 4, Attribution.CONSUMER: 1, Attribution.UNKNOWN: 3}
     assert (expected, 1) == (dict(found.tally.counts), found.late)
     assert {5: 2, 6: 1} == found.tally.latencies

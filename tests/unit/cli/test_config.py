@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from development.sandbox import Sandbox
 from estelam.cli.root import application
 from estelam.core.settings_file import CONFIG
+from tests.support.transparency_log import ORIGIN, Log
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, Any]:
@@ -38,8 +39,26 @@ def test_sandbox_is_valid(shared: Sandbox) -> None:
     assert (0, "valid", "valid") == (code, printed["promissory"], printed["quality"])
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("owner:secret@host/notes", "owner:***@host/notes"),
+        ("owner:secret@host:5432/notes?sslmode=require", "owner:***@host:5432/notes?sslmode=require"),
+        ("owner@host/notes?password=secret&sslmode=require", "owner@host/notes?password=***&sslmode=require"),
+        ("owner@/notes?host=db&sslpassword=secret", "owner@/notes?host=db&sslpassword=***"),
+    ],
+)
+def test_no_password_is_shown(shared: Sandbox, address: str, shown: str) -> None:
+    """An address is shown without its passwords, wherever in it they are."""
+    variables = {**shared.environ, "ESTELAM_PROMISSORY_STORE": f"postgresql+psycopg://{address}"}
+    code, rows = run("config", "show", "promissory", **variables)
+
+    assert 0 == code
+    assert f"postgresql+psycopg://{shown}" == next(row["value"] for row in rows if row["setting"] == "promissory.store")
+
+
 def test_source_of_each_setting(shared: Sandbox) -> None:
-    """Each setting is shown with its source, and no address with its password."""
+    """Each setting is shown with its source."""
     address = "postgresql+psycopg://owner:secret@host/notes"
     variables = {**shared.environ, "ESTELAM_PROMISSORY_STORE": address}
     code, rows = run("config", "show", "promissory", **variables)
@@ -61,3 +80,17 @@ def test_without_settings(command: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert 1 == code
     assert f"{tmp_path}/.estelam/estelam.toml: no settings" in printed["error"]
     assert "estelam init" in printed["error"]
+
+
+def test_files_of_a_witness(tmp_path: Path) -> None:
+    """The files of a witness are checked too."""
+    config = tmp_path / "estelam.toml"
+    config.write_text(
+        f'[witness]\nname = "witness.example/w1"\nprivate_key = "none.key"\nstate = "state"\n'
+        f'[[witness.logs]]\norigin = "{ORIGIN}"\nkeys = ["{Log([]).key}"]\n',
+        "utf-8",
+    )
+
+    code, printed = run("config", "check", "witness", **{CONFIG: str(config)})
+
+    assert (1, True) == (code, "none.key" in printed["error"]), printed

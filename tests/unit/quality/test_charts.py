@@ -29,15 +29,20 @@ each_language = pytest.mark.parametrize("language", ["fa", "en"])
 
 def days() -> list[DayReport]:
     return [
-        DayReport(FIRST + timedelta(at), f"1405-08-{at + 1:02}", minutes, Coverage("measured"), counts)
+        DayReport(
+            FIRST + timedelta(at),
+            f"1405-08-{at + 1:02}",
+            minutes,
+            Coverage.of(minutes, is_future=minutes is FUTURE),
+            counts,
+        )
         for at, (minutes, counts) in enumerate(DAYS)
     ]
 
 
 def method(of: list[DayReport]) -> MethodReport:
-    coverage = Coverage("measured")
     names = ("m", "M", "م", "M", "s", None, None, None, None)
-    return MethodReport(*names, UP, coverage, BUSY, None, None, is_complete=True, days=tuple(of))
+    return MethodReport(*names, UP, Coverage.of(UP), BUSY, None, None, is_complete=True, days=tuple(of))
 
 
 def shapes(chart: Markup) -> list[tuple[str, float, float, str]]:

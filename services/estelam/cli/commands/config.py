@@ -20,9 +20,10 @@ from estelam.core.settings import (
 )
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
 from estelam.server.file_check import check_serving_files, check_store_files
+from estelam.witness.app import check_files as check_witness_files
 from estelam.witness.settings import WitnessSettings
 
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*:)[^@]*(?=@)|([?&](?:ssl)?password=)[^&]*")
 
 
 def check(sections: list[str] | None, *, as_json: bool) -> None:
@@ -51,8 +52,8 @@ def _kinds(sections: list[str] | None) -> dict[str, type[SettingsSection]]:
     in_file = sections_in_file()
     named = [name for name in known if name in in_file or _has_variable(name)]
     if not (found := sections or named):
-        path = Path(os.environ.get(CONFIG, DEFAULT_CONFIG)).absolute()
-        raise SettingsError(f"{path}: no settings; name a file by --config or {CONFIG}, or make one with estelam init")
+        advice = f"name a file by --config or {CONFIG}, or make one with estelam init"
+        raise SettingsError(f"{_file().absolute()}: no settings; {advice}")
     return {name: known[name] for name in found}
 
 
@@ -67,6 +68,8 @@ def _errors(kind: type[SettingsSection]) -> Iterator[str]:
             check_store_files(settings)
         elif isinstance(settings, ServingSettings):
             check_serving_files(settings)
+        elif isinstance(settings, WitnessSettings):
+            check_witness_files(settings)
     except SettingsError as error:
         yield str(error)
     except (UserFacingError, OSError) as error:
@@ -87,7 +90,7 @@ def _hidden(value: Any) -> Any:
         return {key: _hidden(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_hidden(each) for each in value]
-    return _PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", value) if isinstance(value, str) else value
 
 
 def _file() -> Path:
