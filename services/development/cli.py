@@ -45,6 +45,9 @@ def dev(
     promissory_api: Annotated[int | None, _port("promissory_api")] = None,
     judiciary_api: Annotated[int | None, _port("judiciary_api")] = None,
     dashboard: Annotated[int | None, _port("dashboard")] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Answer the numbers of docs/sandbox.md with a YES, a NO or a fault each.")
+    ] = False,
 ) -> None:
     """Start all services on this machine with sample data and monitor them, until Ctrl-C.
 

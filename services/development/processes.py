@@ -70,9 +70,18 @@ def spawn_command(arguments: Sequence[str], environ: Mapping[str, str], log: Pat
 
     Ctrl-C then reaches only the parent, which stops the services in order.
     """
+    return _spawn([*COMMAND, *arguments], environ, log)
+
+
+def spawn_sandbox_service(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> LaunchedProcess:
+    """Start a service of `estelam dev --sandbox` as `spawn_command` starts a real one."""
+    return _spawn([sys.executable, "-Pm", "development.sandbox_service", *arguments], environ, log)
+
+
+def _spawn(command: Sequence[str], environ: Mapping[str, str], log: Path) -> LaunchedProcess:
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*TIED_TO_PARENT, *COMMAND, *arguments],
+            [*TIED_TO_PARENT, *command],
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,8 +21,16 @@ from development import sandbox as suite
 from development.cli import PORTS, option
 from development.files import CATALOGUE, DOCS
 from development.process_limits import ProcessError
-from development.processes import QUALITY, SERVICES, ServiceProcess, free_ports
+from development.processes import (
+    QUALITY,
+    SERVICES,
+    ServiceProcess,
+    free_ports,
+    spawn_command,
+    spawn_sandbox_service,
+)
 from development.sandbox import Sandbox
+from development.sandbox_numbers import Alternation
 from estelam.core import settings
 from estelam.core.exceptions import UserFacingError
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG, PREFIX
@@ -63,21 +71,31 @@ def dev(
     promissory_api: int | None,
     judiciary_api: int | None,
     dashboard: int | None,
+    sandbox: bool,
 ) -> None:
-    """Start all services on loopback with the sample data in *folder* and monitor them until Ctrl-C."""
+    """Start all services on loopback with the sample data in *folder* and monitor them until Ctrl-C.
+
+    With *sandbox* they answer the sandbox's numbers as the list says.
+    """
     chosen = {"promissory": promissory, "judiciary": judiciary, "setad": setad, "page": page, "api": api}
     chosen |= {"promissory_api": promissory_api, "judiciary_api": judiciary_api, "dashboard": dashboard}
-    sandbox = Sandbox(folder.resolve())
+    files = Sandbox(folder.resolve())
     given = {name: value for name, value in os.environ.items() if name.startswith(PREFIX) and name != CONFIG}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        with _only_run_in(sandbox):
-            listens = _prepare(sandbox, {name: port for name, port in chosen.items() if port}, given)
+        with _only_run_in(files):
+            listens = _prepare(files, {name: port for name, port in chosen.items() if port}, given, has_mark=sandbox)
             addresses = {name: ":".join(map(str, listens[name])) for name in SERVICES}
-            services = [ServiceProcess(name, sandbox, listen=addresses[name], environ=given) for name in SERVICES]
-            services.append(ServiceProcess(QUALITY, sandbox, environ=given))
-            _serve(services, listens, sandbox.config)
+            launcher = spawn_sandbox_service if sandbox else spawn_command
+            services = [
+                ServiceProcess(name, files, listen=addresses[name], environ=given, launcher=launcher)
+                for name in SERVICES
+            ]
+            services.append(ServiceProcess(QUALITY, files, environ=given))
+            if sandbox:
+                out.print(f"The sandbox's numbers: {_short(DOCS / 'sandbox.md')}")
+            _serve(services, listens, files.config, Alternation(files).follow if sandbox else lambda: None)
     except UserFacingError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -97,8 +115,12 @@ def _only_run_in(sandbox: Sandbox) -> Iterator[None]:
         yield
 
 
-def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, str]) -> Listens:
+def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, str], *, has_mark: bool) -> Listens:
     """Create what is missing in *sandbox* and load the samples; return the listeners."""
+    signing = sandbox.pki / "promissory-receipts.crt"
+    if signing.exists() and suite.bears_mark(signing) is not has_mark:
+        made = "without" if has_mark else "with"
+        _fail(f"{_short(sandbox.folder)} was made {made} --sandbox: choose another folder, or remove it")
     edited = _is_edited(sandbox.config)
     if edited and chosen:
         _fail(f"{_short(sandbox.config)} was edited, so it sets the ports: change them there, or remove the file")
@@ -114,7 +136,7 @@ def _prepare(sandbox: Sandbox, chosen: Mapping[str, int], given: Mapping[str, st
     _check_ports(listens, sandbox.config if edited else None)
 
     out.print(f"Preparing certificates, settings and stores in {_short(sandbox.folder)}")
-    suite.create_sandbox(sandbox.folder, ports=ports, catalogue=CATALOGUE, keep_settings=edited)
+    suite.create_sandbox(sandbox.folder, ports=ports, catalogue=CATALOGUE, keep_settings=edited, has_mark=has_mark)
     if not edited:
         _digest_file(sandbox.config).write_text(_digest(sandbox.config), "ascii")
     out.print("Loading the sample data")
@@ -188,10 +210,11 @@ def _check_ports(listens: Listens, edited: Path | None) -> None:
             _fail(f"port {port} of {name} is in use: stop the program that uses it (another estelam dev?), or {change}")
 
 
-def _serve(services: Sequence[ServiceProcess], listens: Listens, config: Path) -> NoReturn:
+def _serve(services: Sequence[ServiceProcess], listens: Listens, config: Path, follow: Callable[[], None]) -> NoReturn:
     status = 0
     try:
         *called, quality = services
+        follow()
         out.print(f"Starting {', '.join(service.name for service in services)}")
         for service in called:
             service.launch()
@@ -199,7 +222,7 @@ def _serve(services: Sequence[ServiceProcess], listens: Listens, config: Path) -
             service.wait()
         quality.start()  # last, so that it does not record a service that is starting as missing
         _print_addresses(services, listens, config)
-        _monitor(services)
+        _monitor(services, follow)
     except KeyboardInterrupt:
         out.print("Stopping")
     except ProcessError as error:
@@ -255,11 +278,12 @@ def _command(config: Path) -> str:
     return shlex.join(words)
 
 
-def _monitor(services: Sequence[ServiceProcess]) -> NoReturn:
+def _monitor(services: Sequence[ServiceProcess], follow: Callable[[], None]) -> NoReturn:
     while True:
         for service in services:
             if service.exit_status is not None:
                 raise ProcessError(f"{service.name} ended with status {service.exit_status}; see {_short(service.log)}")
+        follow()
         time.sleep(POLL_SECONDS)
 
 

@@ -15,8 +15,9 @@ from development import sample_monitoring
 from development.files import CATALOGUE, SAMPLES
 from estelam.auth.dev_ca import DevCertificateAuthority
 from estelam.core.clock import Clock, to_micros
+from estelam.core.exceptions import ServerError
 from estelam.core.files import create_private_folder, write_atomic
-from estelam.core.keys import new_keyring_line
+from estelam.core.keys import new_keyring_line, verifying_keys
 from estelam.core.settings import StoreSettings, load_settings
 from estelam.core.settings_file import CONFIG
 from estelam.loading.feed import Declaration, Feed, LoadResult, Policy
@@ -41,6 +42,7 @@ ORGANIZATIONS = {
 }
 MINISTRY = "99001504616"
 JUDICIARY = "99000633527"
+_MARK = "-sandbox"
 
 CHECK_NOTE = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
 GET_NOTE_PARTIES = "estelam.promissory.v1.PromissoryNoteInquiryService/GetNoteParties"
@@ -114,6 +116,7 @@ def create_sandbox(
     burst: int = 2000,
     catalogue: Path | None = None,
     keep_settings: bool = False,
+    has_mark: bool = False,
 ) -> Sandbox:
     """Create a sandbox in *folder*: certificates, keys, access table, settings, and both stores migrated and empty.
 
@@ -129,10 +132,11 @@ def create_sandbox(
         burst: bucket size of every grant.
         catalogue: folder of the catalogue with the grants, else an access table of the sandbox's own.
         keep_settings: whether a settings file that exists is kept, with the ports and stores in it.
+        has_mark: whether the receipts name ledgers of a sandbox, as `sandbox_service` requires.
     """
     sandbox = Sandbox(folder.resolve())
     if not (sandbox.pki / "ca.crt").exists():
-        _issue(sandbox)
+        _issue(sandbox, has_mark=has_mark)
     if not (sandbox.pki / "quality-reports.crt").exists():
         _issue_signing(sandbox.pki, "quality-reports", sample_monitoring.EXCHANGE)
     for name in ("promissory", "judiciary", "quality"):
@@ -195,6 +199,7 @@ def load_file(
     cut_at: datetime | None = None,
     *,
     whole: bool = False,
+    allow_known_content: bool = False,
     **declared: Any,
 ) -> LoadResult:
     """Load one file, all rows or none, as one that was cut at *cut_at*, or now, with other facts as *declared*."""
@@ -205,7 +210,7 @@ def load_file(
         declared=Declaration(
             feed=feed.name, cut_at=cut_at or datetime.now(UTC), whole=whole or feed.full_snapshot, **declared
         ),
-        policy=Policy(service.feeds, change_limit=1),
+        policy=Policy(service.feeds, change_limit=1, allow_known_content=allow_known_content),
         rejects=path.parent / f"{path.name}.rejects.csv",
         clock=Clock(),
         progress=lambda _bytes: None,
@@ -250,7 +255,34 @@ SINCE, LIFETIME = datetime(2000, 1, 1, tzinfo=UTC), timedelta(days=60 * 365)
 """The authority and the signing certificates are valid for the whole time that clocks of tests may show."""
 
 
-def _issue(sandbox: Sandbox) -> None:
+def mark(organization_id: str) -> str:
+    """Return the organisation of a signing certificate whose receipts are of a sandbox.
+
+    The receipts' ledger is named after it: they verify with such a certificate alone, and show what they are.
+    """
+    return organization_id + _MARK
+
+
+def require_mark(certificates: Sequence[Path]) -> None:
+    """Check that all signing *certificates* are of sandboxes.
+
+    Raises:
+        ServerError: one is not.
+    """
+    for path in certificates:
+        if not bears_mark(path):
+            raise ServerError(
+                f"{path}: is not of a sandbox: receipts of a sandbox must not look like evidence; start estelam dev "
+                "--sandbox in a new folder, which makes the certificates"
+            )
+
+
+def bears_mark(certificate: Path) -> bool:
+    """Return whether the receipts of a signing *certificate* are of a sandbox."""
+    return all(key.organization_id.endswith(_MARK) for key in verifying_keys([certificate]).values())
+
+
+def _issue(sandbox: Sandbox, *, has_mark: bool) -> None:
     authority = DevCertificateAuthority.create(sandbox.pki, since=SINCE, lifetime=LIFETIME)
     for name, organization_id in ORGANIZATIONS.items():
         authority.issue(name, [organization_id])
@@ -258,7 +290,7 @@ def _issue(sandbox: Sandbox) -> None:
     hosts = ["localhost", "127.0.0.1", "workers"]  # the last is the name that a proxy verifies its upstream servers by
     for name, organization_id in (("promissory", MINISTRY), ("judiciary", JUDICIARY)):
         authority.issue(f"{name}-server", [organization_id], hosts=hosts)
-        _issue_signing(sandbox.pki, f"{name}-receipts", organization_id)
+        _issue_signing(sandbox.pki, f"{name}-receipts", mark(organization_id) if has_mark else organization_id)
     authority.issue("setad-server", [ORGANIZATIONS["setad"]], hosts=hosts)
 
 

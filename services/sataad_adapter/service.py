@@ -12,7 +12,7 @@ from estelam.auth.authorization import Authorizer
 from estelam.catalogue.access_source import AccessSource
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import Clock
-from estelam.pipeline.handler import InquiryHandler
+from estelam.pipeline.handler import BackendWrapper, InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.timers import Timers
@@ -37,10 +37,15 @@ def main(load: Callable[[], SetadSettings], port_file: Path | None = None) -> No
 
     Once the service listens, its port is written to *port_file*.
     """
-    run_until_shutdown(load, run_adapter, check=_check_files, port_file=port_file)
+    run_until_shutdown(load, run_adapter, check=check_files, port_file=port_file)
 
 
-def _check_files(settings: SetadSettings) -> None:
+def check_files(settings: SetadSettings) -> None:
+    """Check that the files that the settings name can be used.
+
+    Raises:
+        UserFacingError, OSError: one can't.
+    """
     check_serving_files(settings)
     _identity(settings).read()
     ProviderKeys(settings.provider_certificates, settings.provider_retired_keys, Clock())
@@ -51,8 +56,15 @@ def _identity(settings: SetadSettings) -> ClientIdentity:
 
 
 @contextlib.contextmanager
-def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Iterator[Server]:
+def run_adapter(
+    settings: SetadSettings,
+    *,
+    clock: Clock | None = None,
+    wrap_backend: BackendWrapper = lambda backend, _timers: backend,
+) -> Iterator[Server]:
     """Run the adapter; it calls the ministry's promissory service with Setad's client certificate.
+
+    *wrap_backend* may put a backend around the one that forwards.
 
     Raises:
         ServerError: a port can't be bound, or a certificate can't be used.
@@ -79,13 +91,14 @@ def run_adapter(settings: SetadSettings, *, clock: Clock | None = None) -> Itera
         metrics.watch_files("access", access.is_current)
         metrics.watch_files("outages", outages.is_current)
         pacer = Pacer(timers, clock)
+        ministry_backend = VerificationBackend(
+            PromissoryNoteInquiryServiceStub(ministry), keys, identity.organization_id(), clock
+        )
         handler = InquiryHandler(
             authenticator=authenticator,
             authorizer=access,
             outages=outages,
-            backend=VerificationBackend(
-                PromissoryNoteInquiryServiceStub(ministry), keys, identity.organization_id(), clock
-            ),
+            backend=wrap_backend(ministry_backend, timers),
             pacer=pacer,
             metrics=metrics,
             clock=clock,

@@ -15,12 +15,12 @@ CONFIG = Path(".estelam") / "estelam.toml"
 READY = "Ctrl-C stops all services."
 
 
-def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[str]:
-    """Start `estelam dev` in *folder*, with *ports* by variable."""
+def start(folder: Path, ports: dict[str, int], *options: str) -> subprocess.Popen[str]:
+    """Start `estelam dev` with *options* in *folder*, with *ports* by variable."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
     variables = {f"PORT_{name.upper()}": str(port) for name, port in ports.items()}
     return subprocess.Popen(
-        [*COMMAND, "dev"],
+        [*COMMAND, "dev", *options],
         cwd=folder,
         env={**inherited, **variables},
         stdout=subprocess.PIPE,
@@ -83,3 +83,23 @@ def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
     assert f"port {ports[name]} of {name} is in use" in output
     assert f"{option(name)} " in output
     assert not (tmp_path / CONFIG).exists()
+
+
+@pytest.mark.slow
+def test_sandbox_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """`estelam dev --sandbox` answers a number as its list says; the folder then serves nothing else."""
+    with start(tmp_path, free_ports(*PORTS), "--sandbox") as process:
+        assert process.stdout is not None
+        output = next(line for line in process.stdout if READY in line or "rror" in line)
+        note = ["--obligor", "9990019002", "--beneficiary", "99000190004", "--amount", "2500000000"]
+        ask = [*COMMAND, "promissory", "check", "--serial", "9999000000000003", *note]
+        asked = subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+    assert (READY, 20) == (output.strip(), asked.returncode), asked.stderr
+    assert "DATA_STALE" in asked.stderr
+    assert run_to_end(tmp_path, {}) == (
+        1,
+        ".estelam was made with --sandbox: choose another folder, or remove it\n",
+    )

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from conformance import contract_facts
 from conformance.contract_facts import METADATA
+from development import sandbox_numbers
 from estelam.catalogue.loader import read_catalogue
 from estelam.cli.root import root_command
 from estelam.core.errors import ERROR_CATALOGUE
@@ -69,6 +70,7 @@ def pages() -> dict[str, str]:
         "log-events.md": log_events(),
         "cli.md": commands(),
         "figures.schema.json": figures_schema(),
+        "sandbox-numbers.md": numbers_of_sandbox(),
     }
 
 
@@ -180,6 +182,29 @@ def figures_schema() -> str:
     found["properties"]["version"]["const"] = VERSION
     schema = {"$schema": DIALECT, "$comment": GENERATED, **found}
     return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
+
+
+def numbers_of_sandbox() -> str:
+    """Return the page of the numbers that a sandbox always answers alike."""
+    listed = sandbox_numbers.read()
+    note, rows = listed.note, listed.number
+    intro = (
+        f"What they are for: [the sandbox](../sandbox.md). All notes have the obligor `{note.obligor_id}`, the "
+        f"beneficiary `{note.beneficiary_id}` and {note.amount_rials:,} rials; ask for the parties as the agency "
+        f"`{note.executive_agency_id}`. `services/development/sandbox_numbers.toml` holds this page as data.\n"
+    )
+    columns = ("Name", "Serial", "National id", "Tracking id", "Result", "VerifyNote", "English", "Persian")
+    cells = (
+        (
+            *(f"`{value}`" if value else "" for value in (each.name, each.serial, each.national_id, each.tracking_id)),
+            f"`{each.result}`",
+            f"`{each.verify_note or each.result}`" if each.serial else "",
+            each.en,
+            each.fa,
+        )
+        for each in rows
+    )
+    return "\n".join([_heading("The sandbox's numbers"), intro, _table(columns, cells)])
 
 
 def drafts_in_persian() -> Mapping[str, str]:

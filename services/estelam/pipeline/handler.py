@@ -30,6 +30,7 @@ from estelam.pipeline.metadata import parse_nonce, parse_purpose, parse_tracepar
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import refusal_for
+from estelam.pipeline.timers import Timers
 from estelam.telemetry.call_counts import is_probe
 from estelam.telemetry.metrics import Metrics
 from estelam.telemetry.traces import CallSpan, NoTracing, Tracing, Untraced
@@ -98,6 +99,10 @@ class AnswerBackend(Protocol):
 
     def record_refusal(self, inquiry: Inquiry, seconds: float, done: Callable[[Refusal | None], None]) -> None:
         """Record the refusal of *inquiry* within *seconds*; pass None to *done*, or the Refusal that tells why not."""
+
+
+BackendWrapper = Callable[[AnswerBackend, Timers], AnswerBackend]
+"""Makes a backend around another one."""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from estelam.ledger.key_use import require_same_keys
 from estelam.ledger.tables import last_checkpoint, last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
-from estelam.pipeline.handler import InquiryHandler
+from estelam.pipeline.handler import BackendWrapper, InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
@@ -68,9 +68,15 @@ class RecordingService:
 
 @contextlib.contextmanager
 def run_recording_service(
-    settings: StoreSettings, lookups: Mapping[Method, Lookup], *, clock: Clock | None = None
+    settings: StoreSettings,
+    lookups: Mapping[Method, Lookup],
+    *,
+    clock: Clock | None = None,
+    wrap_backend: BackendWrapper = lambda backend, _timers: backend,
 ) -> Iterator[RecordingService]:
     """Run a service that answers each method from its store, by its look-up in *lookups*, and records each answer.
+
+    *wrap_backend* may put a backend around the one that looks up and records.
 
     Raises:
         StoreError, KeyFileError, AccessConfigError, ServerError: the service can't start.
@@ -130,7 +136,7 @@ def run_recording_service(
             authenticator=authenticator,
             authorizer=authorizer,
             outages=outages,
-            backend=BatchedBackend(batcher),
+            backend=wrap_backend(BatchedBackend(batcher), timers),
             pacer=pacer,
             metrics=metrics,
             clock=clock,
