@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from math import ceil
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
@@ -11,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -19,20 +20,27 @@ from estelam.core.clock import Clock, to_datetime
 from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import VerifyingKey
 from estelam.core.normalize import normalize_text
-from estelam.core.purpose import MAX_CHARACTERS, encode_purpose
+from estelam.core.purpose import MAX_CHARACTERS, check_purpose, encode_purpose
 from estelam.data_model import openapi
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
-from estelam.receipts.problems import InvalidReceipt, Verdict
-from estelam.rest import problem_details
-from estelam.rest.request_context import CallRefused, CallReply, CountedHandler, call_handler
+from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
+from estelam.rest.request_context import CallRefused, CountedHandler, Pairs, call_handler
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
-from estelam.web.middleware import ErrorBoundary
+from estelam.web.middleware import ErrorBoundary, took_turn
 from estelam.web.rendering import Language, SiteRenderer
-from sataad_adapter.web import csrf, form, receipts
+from sataad_adapter.web import csrf, form, receipts, session
+from sataad_adapter.web.results import Owner, Results
 
-MAX_FORM_BYTES = 262_144
+MAX_INQUIRY_BYTES = 16_384
+MAX_ARCHIVE_BYTES = 262_144
+"""The greatest length of a form with an inquiry, and of one with a saved receipt."""
+RESULT_SECONDS = 1800.0
+"""How long a result can be read again."""
+MAX_RESULTS = 2000
+"""Most results of each kind that are kept."""
 
+T = TypeVar("T")
 Typed = Mapping[str, str]
 
 RENDERER = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
@@ -44,6 +52,30 @@ class MissingOfficerHeader(Exception):  # noqa: N818 - names what is wrong
 
 class OfficerNameTooLong(Exception):  # noqa: N818 - names what is wrong
     """The login proxy named the officer in more than 64 characters."""
+
+
+class ExpiredResult(Exception):  # noqa: N818 - names what is wrong
+    """No result is kept for the browser and the officer at this address, or no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A form that was sent, with its outcome: the reply with the answer, or the refusal if there is none."""
+
+    typed: Typed
+    ended_at: datetime
+    outcome: pb.VerifyNoteResponse | Refusal
+    inquiry_id: str | None
+    """The ministry's id of the inquiry; None if it did not receive it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedReceipt:
+    """A saved receipt that was verified: the replies that it proves, or the problem."""
+
+    verified: Sequence[receipts.VerifiedReply] = ()
+    problem: ReceiptProblem | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +90,8 @@ class OfficerUi:
     keys: Mapping[str, VerifyingKey]
     clock: Clock
 
-    def officer_metadata(self, request: Request) -> list[tuple[str, str]]:
-        """Return the officer's name as x-operator metadata, of which the ministry records a keyed hash.
+    def officer(self, request: Request) -> str:
+        """Return the officer's name as the login proxy states it; empty if the settings name no header.
 
         Raises:
             MissingOfficerHeader: the settings require the header, and the request does not have it exactly once with a
@@ -67,44 +99,57 @@ class OfficerUi:
             OfficerNameTooLong: the name has more than 64 characters.
         """
         if not self.officer_header:
-            return []
+            return ""
         values = request.headers.getlist(self.officer_header)
         try:
             (name,) = (normalize_text(_header_text(value)) for value in values)
             if len(name) > MAX_CHARACTERS:
                 raise OfficerNameTooLong
-            return [("x-operator", encode_purpose(name))]
+            return check_purpose(name)
         except ValueError:
             raise MissingOfficerHeader from None
 
     def named(self, view: View) -> View:
-        """Return *view*, refused to requests that do not name the officer: see `officer_metadata`."""
+        """Return *view*, refused to requests that do not name the officer: see `officer`."""
 
         async def show(request: Request, language: Language) -> Response:
-            self.officer_metadata(request)
+            request.state.officer = self.officer(request)
             return await view(request, language)
 
         return show
 
-    async def inquire(self, request: Request, typed: Typed) -> CallReply:
-        """Call VerifyNote with the form *typed* and return its reply.
-
-        Raises:
-            CallRefused: there is no answer.
-            MissingOfficerHeader, OfficerNameTooLong: see `officer_metadata`.
-        """
-        metadata, body = self.officer_metadata(request), form.encode_form(typed)
-        return await call_handler(self.verify, request, body, certificate=self.certificate, metadata=metadata)
+    async def inquire(self, request: Request, typed: Typed) -> Inquiry:
+        """Call VerifyNote with the form *typed* in the name of the request's officer; return the inquiry."""
+        officer = request.state.officer
+        metadata = [("x-operator", encode_purpose(officer))] if officer else []
+        call = call_handler(
+            self.verify, request, form.encode_form(typed), certificate=self.certificate, metadata=metadata
+        )
+        try:
+            call_reply = await call
+        except CallRefused as refused:
+            return Inquiry(typed, self.clock.now(), refused.refusal, _inquiry_id(refused.trailer))
+        reply = pb.VerifyNoteResponse.FromString(call_reply.reply)
+        outcome = reply if reply.answer in {ANSWER_YES, ANSWER_NO} else Refusal(Reason.PROVIDER_UNPROVEN)
+        return Inquiry(typed, self.clock.now(), outcome, _inquiry_id(call_reply.trailer))
 
 
 def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
     """Return the web UI as an application, in both languages, for requests with a Host header of *hosts*."""
     pages = _Pages(ui)
+
+    def view(path: str, show: View, method: str = "GET") -> Route:
+        return Route(f"/{{language}}/{path}", localized(ui.named(show)), methods=[method])
+
     routes = [
         LANGUAGE_REDIRECT,
-        *_routes("/{language}/", ui.named(pages.blank), ui.named(pages.verify)),
-        *_routes("/{language}/receipt", ui.named(pages.receipt), ui.named(pages.check)),
-        Route("/{language}/receipt/save", localized(ui.named(pages.save)), methods=["POST"]),
+        view("", pages.blank),
+        view("", pages.ask, "POST"),
+        view("answers/{address}", pages.answer),
+        view("receipt", pages.receipt),
+        view("receipt", pages.check, "POST"),
+        view("receipt/save", pages.save, "POST"),
+        view("receipt/{address}", pages.checked),
         RENDERER.static(),
         SLASH_REDIRECT,
     ]
@@ -119,6 +164,7 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
             csrf.CsrfError: _notice("csrf", 403),
             MissingOfficerHeader: _notice("unnamed", 403),
             OfficerNameTooLong: _notice("long_name", 403),
+            ExpiredResult: _notice("expired", 410),
             Exception: _notice("none", 500),
         },
     )
@@ -126,60 +172,86 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
 
 
 class _Pages:
-    """The views of the web UI."""
+    """The views of the web UI. A form that is sent is answered by a redirect to its result."""
 
     def __init__(self, ui: OfficerUi) -> None:
         self._ui = ui
+        self._inquiries: Results[Inquiry] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
+        self._receipts: Results[CheckedReceipt] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
 
     async def blank(self, request: Request, language: str) -> Response:
         """Show the empty form."""
         return _show(request, language, "verify.html", typed={})
 
-    async def verify(self, request: Request, language: str) -> Response:
-        """Inquire, and show the answer or that there is none."""
-        typed = await _form(request)
-        values: dict[str, Any] = {"typed": typed}
-        try:
-            call_reply = await self._ui.inquire(request, typed)
-            reply = pb.VerifyNoteResponse.FromString(call_reply.reply)
-            if reply.answer not in {ANSWER_YES, ANSWER_NO}:
-                raise CallRefused(Refusal(Reason.PROVIDER_UNPROVEN), call_reply.trailer)
-        except CallRefused as refused:
-            refusal, trailer = refused.refusal, dict(refused.trailer)
-            retry_at = self._ui.clock.now() + timedelta(seconds=refusal.retry_seconds or 0)
-            values |= {"refusal": refusal, "retry_at": retry_at, "inquiry_id": trailer.get("estelam-inquiry-id")}
-            status, headers = openapi.http_status(refusal.reason), problem_details.retry_header(refusal)
-            if violations := [found for found in refusal.violations if found.field in form.FIELDS]:
-                values |= {"violations": violations, "asked": form.is_valid(typed)}
-                return _show(request, language, "verify.html", status=status, headers=headers, **values)
-            return _show(request, language, "unanswered.html", status=status, headers=headers, **values)
-        inquiry = form.parse_form(typed)
-        archive = receipts.archive_lines(inquiry, reply)
-        values |= {"inquiry": inquiry, "reply": reply, "archive": archive, "answered_at": _answered_at(reply)}
-        return _show(request, language, "answer.html", **values)
+    async def ask(self, request: Request, _language: str) -> Response:
+        """Inquire, and redirect to the result."""
+        typed = await _form(request, MAX_INQUIRY_BYTES)
+        return _redirect(request, "answers", self._inquiries, await self._ui.inquire(request, typed))
+
+    async def answer(self, request: Request, language: str) -> Response:
+        """Show the result of an inquiry that was made: the answer, or that there is none. It asks nothing."""
+        inquiry = _find(request, self._inquiries)
+        took_turn(request)  # when it was made
+        if isinstance(inquiry.outcome, Refusal):
+            return _show_refused(request, language, inquiry, inquiry.outcome, self._ui.clock.now())
+        return _show_answered(request, language, inquiry, inquiry.outcome)
 
     async def receipt(self, request: Request, language: str) -> Response:
         """Show the form that takes a saved receipt."""
         return _show(request, language, "receipt.html")
 
-    async def check(self, request: Request, language: str) -> Response:
-        """Verify a saved receipt and show the result."""
-        try:
-            verified = receipts.verify_archive((await _form(request)).get("receipt", ""), self._ui.keys)
-        except InvalidReceipt as error:
-            return _show_not_valid(request, language, error)
-        return _show(request, language, "receipt.html", verified=verified)
+    async def check(self, request: Request, _language: str) -> Response:
+        """Verify a saved receipt, and redirect to the result."""
+        text = (await _form(request, MAX_ARCHIVE_BYTES)).get("receipt", "")
+        return _redirect(request, "receipt", self._receipts, self._checked(text))
 
-    async def save(self, request: Request, language: str) -> Response:
+    async def checked(self, request: Request, language: str) -> Response:
+        """Show the result of a verification."""
+        return _show_checked(request, language, _find(request, self._receipts))
+
+    async def save(self, request: Request, _language: str) -> Response:
         """Return a receipt as a file to download, if it is valid; anything else is not echoed."""
-        text = (await _form(request)).get("receipt", "").replace("\r\n", "\n")
-        try:
-            verified = receipts.verify_archive(text, self._ui.keys)
-        except InvalidReceipt as error:
-            return _show_not_valid(request, language, error)
-        name = f"estelam-receipt-{verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
+        text = (await _form(request, MAX_ARCHIVE_BYTES)).get("receipt", "").replace("\r\n", "\n")
+        checked = self._checked(text)
+        if checked.problem:
+            return _redirect(request, "receipt", self._receipts, checked)
+        name = f"estelam-receipt-{checked.verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
+
+    def _checked(self, text: str) -> CheckedReceipt:
+        try:
+            return CheckedReceipt(receipts.verify_archive(text, self._ui.keys))
+        except InvalidReceipt as error:
+            return CheckedReceipt(problem=error.problem, detail=error.detail)
+
+
+def _redirect(request: Request, folder: str, results: Results[T], result: T) -> Response:
+    """Keep *result* for the browser and the officer of *request*, and redirect to its address below *folder*."""
+    browser = session.browser_of(request) or session.new_browser()
+    address = results.keep(Owner(browser, request.state.officer), result)
+    language = request.path_params["language"]
+    response = RedirectResponse(f"{site_root(request)}{language}/{folder}/{address}", 303)
+    session.set_browser(request, response, browser)
+    return response
+
+
+def _find(request: Request, results: Results[T]) -> T:
+    """Return the result that the address of *request* names.
+
+    Raises:
+        ExpiredResult: there is none, or it is another browser's or officer's.
+    """
+    browser = session.browser_of(request)
+    owner = browser and Owner(browser, request.state.officer)
+    found = results.find(owner, request.path_params["address"]) if owner else None
+    if found is None:
+        raise ExpiredResult
+    return found
+
+
+def _inquiry_id(trailer: Pairs) -> str | None:
+    return dict(trailer).get("estelam-inquiry-id")
 
 
 def _header_text(value: str) -> str:
@@ -191,12 +263,8 @@ def _header_text(value: str) -> str:
         return value
 
 
-def _answered_at(reply: pb.VerifyNoteResponse) -> datetime:
-    return reply.check_receipt.answered_at.ToDatetime(UTC)
-
-
-async def _form(request: Request) -> Typed:
-    """Return the fields of a form of this site; an uploaded file is its text.
+async def _form(request: Request, at_most: int) -> Typed:
+    """Return the fields of a form of this site, of *at_most* so many bytes; an uploaded file is its text.
 
     Raises:
         csrf.CsrfError: another site sent the form.
@@ -204,44 +272,67 @@ async def _form(request: Request) -> Typed:
     """
     csrf.require_same_origin(request)
     length = request.headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit() and int(length[:12]) <= MAX_FORM_BYTES):
+    if not (length.isascii() and length.isdigit() and int(length[:12]) <= at_most):
         raise HTTPException(413)
     typed: dict[str, str] = {}
-    async with request.form(max_files=1, max_fields=12, max_part_size=MAX_FORM_BYTES) as fields:
+    async with request.form(max_files=1, max_fields=12, max_part_size=at_most) as fields:
         for name, value in fields.multi_items():
             text = (await value.read()).decode("utf-8", "replace") if isinstance(value, UploadFile) else value
             typed[name] = typed.get(name) or text
     return typed
 
 
-def _show_not_valid(request: Request, language: str, error: InvalidReceipt) -> Response:
-    """Show the verdict on a receipt and the problem, which repeat no input."""
-    status = 400 if error.problem.verdict is Verdict.MALFORMED else 422
+def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.VerifyNoteResponse) -> Response:
+    """Show YES and the parties, or NO."""
+    sent = form.parse_form(inquiry.typed)
     return _show(
-        request, language, "receipt.html", status=status, verified=None, problem=error.problem, detail=error.detail
+        request,
+        language,
+        "answer.html",
+        typed=inquiry.typed,
+        sent=sent,
+        reply=reply,
+        archive=receipts.archive_lines(sent, reply),
+        answered_at=reply.check_receipt.answered_at.ToDatetime(UTC),
     )
 
 
-def _show(
-    request: Request,
-    language: str,
-    template: str,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    **values: Any,
-) -> Response:
-    section = "receipt" if request.url.path.startswith(f"/{language}/receipt") else ""
-    response = RENDERER.page(template, language, root=site_root(request), place=section, status=status, **values)
-    response.headers.update(headers or {})
+def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Refusal, now: datetime) -> Response:
+    """Show that there is no answer; the form with its mistakes if there are any."""
+    retry_at = inquiry.ended_at + timedelta(seconds=refusal.retry_seconds or 0)
+    wait_seconds = max(0, ceil((retry_at - now).total_seconds()))
+    violations = [found for found in refusal.violations if found.field in form.FIELDS]
+    response = _show(
+        request,
+        language,
+        "verify.html" if violations else "unanswered.html",
+        status=openapi.http_status(refusal.reason),
+        typed=inquiry.typed,
+        violations=violations,
+        asked=form.is_valid(inquiry.typed),
+        refusal=refusal,
+        inquiry_id=inquiry.inquiry_id,
+        retry_at=retry_at,
+        wait_seconds=None if refusal.retry_seconds is None else wait_seconds,
+    )
+    if refusal.retry_seconds is not None:
+        response.headers["retry-after"] = str(wait_seconds)
     return response
 
 
-def _routes(path: str, get: View, post: View) -> list[Route]:
-    return [
-        Route(path, localized(get), methods=["GET"]),
-        Route(path, localized(post), methods=["POST"]),
-    ]
+def _show_checked(request: Request, language: str, checked: CheckedReceipt) -> Response:
+    """Show what a receipt proves, or the verdict on it and the problem, which repeat no input."""
+    if (problem := checked.problem) is None:
+        return _show(request, language, "receipt.html", verified=checked.verified)
+    status = 400 if problem.verdict is Verdict.MALFORMED else 422
+    return _show(
+        request, language, "receipt.html", status=status, verified=None, problem=problem, detail=checked.detail
+    )
+
+
+def _show(request: Request, language: str, template: str, *, status: int = 200, **values: Any) -> Response:
+    place = request.url.path.partition(f"/{language}/")[2]
+    return RENDERER.page(template, language, root=site_root(request), place=place, status=status, **values)
 
 
 def _notice(words: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
