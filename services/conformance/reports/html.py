@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from persiantools import digits
-from persiantools.jdatetime import JalaliDateTime
 
 from conformance import case_loader
 from conformance.case import Title
@@ -21,9 +18,9 @@ from conformance.reports.labels import (
     status_counts,
 )
 from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
-from estelam.core.clock import TEHRAN
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
+from estelam.presentation.formats import Formats
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _MARKS = {
@@ -55,7 +52,8 @@ def write(path: Path, run: RunResult) -> None:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_final
     )
-    environment.filters["persian_digits"] = lambda number: digits.en_to_fa(str(number))
+    persian, english = Formats("fa"), Formats("en")
+    environment.filters["persian_digits"] = persian.count
     page = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         run=run,
         outcome=OUTCOME_LABELS[run.outcome],
@@ -71,8 +69,8 @@ def write(path: Path, run: RunResult) -> None:
         rows=_rows(run),
         failed=not_passed(run),
         sent_texts=sent_texts,
-        began=run.began.astimezone(TEHRAN).isoformat(sep=" ", timespec="seconds"),
-        began_fa=_jalali(run.began),
+        began=english.second(run.began),
+        began_fa=persian.second(run.began),
         kit=version("estelam"),
     )
     write_atomic(path, page)
@@ -85,11 +83,6 @@ def _rows(run: RunResult) -> list[Row]:
         for name, clause in case_loader.clauses().items()
     ]
     return [row for row in rows if row.results]
-
-
-def _jalali(instant: datetime) -> str:
-    local = JalaliDateTime.to_jalali(instant.astimezone(TEHRAN))  # type: ignore[no-untyped-call]
-    return str(local.strftime("%Y/%m/%d %H:%M:%S"))
 
 
 def _final(value: object) -> object:

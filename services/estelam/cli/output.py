@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
-from persiantools import digits
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +33,7 @@ from estelam.core.dates import DateError
 from estelam.core.errors import Refusal, with_field
 from estelam.core.escape import visible, visible_json, visible_lines
 from estelam.core.exceptions import UsageError, UserFacingError, describe_error
+from estelam.presentation.formats import Formats
 
 EXIT_YES = 0
 EXIT_FAILED = 1
@@ -52,6 +52,8 @@ LINE_SECONDS = 10.0
 """Where stderr is no terminal, a line of progress is printed every so many seconds."""
 
 T = TypeVar("T")
+
+_PERSIAN = Formats("fa")
 
 out = Console()
 err = Console(stderr=True)
@@ -163,12 +165,11 @@ def exit_refused(refusal: Refusal, *, as_json: bool, address: str | None = None,
         print_line(f"  {field}: {description}\n    {violation.text.fa}", to_stderr=True)
     if (refusal.retry_seconds or 0) >= LONG_WAIT_SECONDS:
         then = after(refusal.retry_seconds or 0)
-        day, hour = dates.format_jalali(then.date()).replace("-", "/"), f"{then:%H:%M}"
-        persian = digits.en_to_fa(f"پس از {day} ساعت {hour} به وقت تهران دوباره استعلام کنید.")
+        persian = f"پس از {_PERSIAN.instant(then)} به وقت تهران دوباره استعلام کنید."
         print_line(f"Try again after {dates.format_minute(then)} in Tehran.\n{persian}", to_stderr=True)
     elif refusal.retry_seconds:
         wait = counted(math.ceil(refusal.retry_seconds), "second", "seconds")
-        persian = digits.en_to_fa(f"{math.ceil(refusal.retry_seconds)} ثانیه دیگر دوباره استعلام کنید.")
+        persian = f"{_PERSIAN.count(math.ceil(refusal.retry_seconds))} ثانیه دیگر دوباره استعلام کنید."
         print_line(f"Try again in {wait}.\n{persian}", to_stderr=True)
     raise typer.Exit(code)
 

@@ -1,26 +1,26 @@
-"""Rendering of pages: a site's templates and messages in the shared frame, with numbers and dates by language."""
+"""Rendering of pages: a site's templates and messages in the shared frame, with formats by language."""
 
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from persiantools import digits
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
-from estelam.core import dates
+from estelam.presentation.formats import Formats
+from estelam.presentation.style import FONT
 
 Language = str
 
 LANGUAGES: Final = ("fa", "en")
-_DIRECTIONS = {"fa": "rtl", "en": "ltr"}
-_GROUP = {"fa": "\u066c", "en": ","}
 _SHARED = "estelam.web"
+_PRESENTATION = "estelam.presentation"
+_KEPT = {"cache-control": "public, max-age=31536000, immutable"}
 
 
 class SiteRenderer:
@@ -41,7 +41,7 @@ class SiteRenderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= variables
+        self._environment.globals |= {"font": FONT} | variables
 
     def page(
         self, template: str, language: Language, *, root: str, place: str, status: int = 200, **variables: Any
@@ -56,24 +56,37 @@ class SiteRenderer:
             status: The HTTP status.
             **variables: The template's variables.
         """
+        formats = Formats(language)
         other = next(name for name in LANGUAGES if name != language)
         text = self._environment.get_template(template).render(
             t=messages_for(self._package, language),
             language=language,
-            direction=_DIRECTIONS[language],
+            direction=formats.direction,
             other=other,
             root=root,
             place=place,
-            number=lambda value: number(value, language),
-            instant=lambda value: instant(value, language),
-            minute=lambda value: minute(value, language),
+            number=formats.count,
+            instant=formats.second,
+            minute=formats.instant,
             **variables,
         )
         return HTMLResponse(text, status)
 
     def static(self) -> Mount:
         """Return the route of the site's static files and the shared ones."""
-        return Mount("/static", StaticFiles(packages=[(self._package, "static"), (_SHARED, "static")]))
+        shared = ((_SHARED, "static"), (_PRESENTATION, "static"), (_PRESENTATION, "fonts"))
+        return Mount("/static", _StaticFiles(packages=[(self._package, "static"), *shared]))
+
+
+class _StaticFiles(StaticFiles):
+    """Static files, of which browsers keep the font: its name changes with its content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the file at *path*."""
+        response = await super().get_response(path, scope)
+        if path == FONT:
+            response.headers.update(_KEPT)
+        return response
 
 
 @cache
@@ -83,24 +96,3 @@ def messages_for(package: str, language: Language) -> Mapping[str, str]:
     for source in (_SHARED, package):
         messages |= tomllib.loads(files(source).joinpath("messages.toml").read_text("utf-8"))
     return {key: texts[language] for key, texts in messages.items()}
-
-
-def number(value: int, language: Language) -> str:
-    """Format a whole number as *language* does."""
-    text = f"{value:,}".replace(",", _GROUP[language])
-    return digits.en_to_fa(text) if language == "fa" else text
-
-
-def instant(value: datetime, language: Language, clock: str = "%H:%M:%S") -> str:
-    """Format an instant in Tehran time, in the calendar of *language*; *clock* is the format of the time of day."""
-    local = dates.to_tehran(value)
-    if local is None:
-        return value.isoformat(timespec="seconds")
-    if language == "en":
-        return f"{local:%d %B %Y}, {local:{clock}} Tehran time"
-    return digits.en_to_fa(f"{dates.format_jalali(local.date()).replace('-', '/')}، ساعت {local:{clock}}")
-
-
-def minute(value: datetime, language: Language) -> str:
-    """Format an instant as `instant` does, without the seconds."""
-    return instant(value, language, "%H:%M")

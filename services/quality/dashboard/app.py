@@ -23,6 +23,7 @@ from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import export, model
+from estelam.presentation.style import DOCUMENT_POLICY
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
@@ -46,8 +47,7 @@ MAX_CHANGES = 200
 # The script of a page reloads that page. Reports and the dictionary are self-contained and connect to nothing.
 _PAGE_HEADERS = {"content-security-policy": f"{CONTENT_SECURITY_POLICY}; connect-src 'self'"}
 _REPORT_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "content-security-policy": f"{DOCUMENT_POLICY}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
 RENDERER = SiteRenderer(

@@ -8,7 +8,8 @@ from typing import Any
 
 from estelam.catalogue.changes import Change
 from estelam.catalogue.model import Catalogue, Method, Party, Service
-from quality.report.i18n import NONE, Localizer
+from estelam.presentation.formats import NONE
+from quality.report.i18n import Localizer
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PARTIES = ("consumer", "provider", "party", "member_of")

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from estelam.presentation.style import DOCUMENT_POLICY, inline_style
 from quality.evaluation.build import summarize_minutes
 from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
@@ -40,7 +41,8 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             f=report,
             l10n=l10n,
             signature=signature,
-            style=Markup(style),  # noqa: S704 - our own file
+            style=Markup(inline_style() + style),  # noqa: S704 - our own files
+            policy=DOCUMENT_POLICY,
             month=Month.parse(report.month),
             weekdays=WEEK[language],
             weeks=_weeks,

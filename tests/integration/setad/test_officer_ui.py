@@ -19,6 +19,7 @@ from estelam.core.exceptions import ServerError
 from estelam.core.settings import SettingsError
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
+from estelam.presentation.style import FONT
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts.archive import ReceiptRecord, encode
 from estelam.receipts.problems import ReceiptProblem
@@ -430,3 +431,11 @@ def test_static_files() -> None:
     static = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
 
     assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"site.css", "site.js"}} == static
+
+
+def test_font(officer: httpx.Client) -> None:
+    """The font is served, and browsers may keep it."""
+    font = officer.get(f"/static/{FONT}")
+
+    assert (200, b"wOF2") == (font.status_code, font.content[:4])
+    assert "immutable" in font.headers["cache-control"]

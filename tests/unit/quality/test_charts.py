@@ -161,16 +161,11 @@ def test_latency() -> None:
 
 
 def test_colours_have_one_meaning() -> None:
-    """Report and dashboard use one colour for one thing, no two things share one, and percentiles have none."""
-    styles = [
-        files("quality.report").joinpath("templates/report.css").read_text("utf-8"),
-        files("quality.dashboard").joinpath("static/site.css").read_text("utf-8"),
-    ]
+    """No two things that charts show share a colour, and percentiles have none."""
+    tokens = files("estelam.presentation").joinpath("static/tokens.css").read_text("utf-8")
+    report = files("quality.report").joinpath("templates/report.css").read_text("utf-8")
     kinds = ("up", *STACKED, "unmeasured", "measured")
-    found = [[re.findall(rf"--{kind}: (#\w+);", style) for kind in kinds] for style in styles]
+    light, dark = zip(*(re.findall(rf"--{kind}: (#\w+);", tokens) for kind in kinds), strict=True)
 
-    assert found[0] == found[1]
-    assert {2} == {len(values) for values in found[0]}  # light and dark
-    for mode in range(2):
-        assert len(kinds) == len({values[mode] for values in found[0]})
-    assert {"var(--ink)"} == set(re.findall(r"\.(?:line|dot)[^{]*\{[^}]*(?:stroke|fill): (var[^;]+);", styles[0]))
+    assert (len(kinds), len(kinds)) == (len(set(light)), len(set(dark)))
+    assert {"var(--ink)"} == set(re.findall(r"\.(?:line|dot)[^{]*\{[^}]*(?:stroke|fill): (var[^;]+);", report))

@@ -1,0 +1,23 @@
+"""The style that every page links and every single-file document contains: design tokens and the font."""
+
+import base64
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+FONT: Final = "vazirmatn-33.0.3.woff2"
+"""The font's file in `fonts`; its name changes with its content, so that browsers may keep it."""
+DOCUMENT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; font-src data:"
+"""The content security policy of a document in one file: it loads nothing and runs nothing."""
+
+
+@cache
+def inline_style() -> str:
+    """Return the design tokens with the font inside, for a document in one file."""
+    here = files(__package__)
+    font = base64.b64encode((here / "fonts" / FONT).read_bytes()).decode("ascii")
+    tokens = (here / "static" / "tokens.css").read_text("utf-8")
+    before, name, after = tokens.partition(f"url({FONT})")
+    if not name:
+        raise ValueError(f"tokens.css: does not name the font {FONT}")
+    return f"{before}url(data:font/woff2;base64,{font}){after}"
