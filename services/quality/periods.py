@@ -80,6 +80,10 @@ class Month:
     def __str__(self) -> str:
         return f"{self.year}-{self.number:02}"
 
+    def before(self) -> "Month":
+        """The month before this one."""
+        return Month(self.year, self.number - 1) if self.number > 1 else Month(self.year - 1, len(NAMES_FA))
+
     def days(self) -> list[date]:
         """The days of the month, as Gregorian dates."""
         first = JalaliDate(self.year, self.number, 1).to_gregorian()  # type: ignore[no-untyped-call]

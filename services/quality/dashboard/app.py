@@ -34,6 +34,7 @@ from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
 from quality.dashboard.feeds import Entry
+from quality.dashboard.history import PAST_MONTHS, PERIODS, method_history
 from quality.dashboard.report_archive import FILES
 from quality.dashboard.status import ExchangeStatus
 from quality.evaluation.report_model import Report
@@ -59,6 +60,7 @@ RENDERER = SiteRenderer(
     grant_status=grant_status,
     required_approvals=required_approvals,
     instant_of=instant_of,
+    periods=PERIODS,
     refusals={reason.value: ERROR_CATALOGUE[reason] for reason in Reason},
 )
 
@@ -134,26 +136,49 @@ class _Pages:
 
     async def overview(self, request: Request, language: str) -> Response:
         """Show the current status of every service and the month's summary."""
-        exchange, month, catalogue = await asyncio.gather(
-            self._data.status(), self._data.month(), self._data.catalogue()
+        exchange, month, catalogue, period = await asyncio.gather(
+            self._data.status(), self._data.month(), self._data.catalogue(), self._period(request)
         )
         listed = [service for service in catalogue.services if not service.wire]
-        context = {"exchange": exchange, "listed": listed, "catalogue": catalogue, **_month_context(month)}
+        context = {"exchange": exchange, "listed": listed, "catalogue": catalogue, **period, **_month_context(month)}
         return _render(request, language, "overview.html", **context)
 
     async def service(self, request: Request, language: str) -> Response:
         """Show one service by method and consumer."""
-        exchange = await self._data.status()
+        exchange, month, period = await asyncio.gather(self._data.status(), self._data.month(), self._period(request))
         slug = request.path_params["service"]
         found = next((one for one in exchange.services if one.service.slug == slug), None)
         if found is None:
             raise HTTPException(404)
-        return _render(request, language, "service.html", exchange=exchange, one=found)
+        bounds = month.latency_bounds(slug)
+        return _render(request, language, "service.html", exchange=exchange, one=found, bounds=bounds, **period)
 
     async def outages(self, request: Request, language: str) -> Response:
-        """Show announced outages and those measured in the current month."""
-        exchange, month = await asyncio.gather(self._data.status(), self._data.month())
-        return _render(request, language, "outages.html", exchange=exchange, **_month_context(month))
+        """Show announced outages and those measured in the month that is asked for, by default the current one."""
+        asked = read_query(request, "month").get("month")
+        exchange, current = await asyncio.gather(self._data.status(), self._data.month())
+        months = {current.month: current}
+        if asked not in {None, current.month}:
+            months |= {one.month: one for one in await self._data.past()}
+        if (month := months.get(asked or current.month)) is None:
+            raise HTTPException(404)
+        shown = [Month.parse(current.month)]
+        for _ in range(PAST_MONTHS):
+            shown.append(shown[-1].before())
+        return _render(request, language, "outages.html", exchange=exchange, months=shown, **_month_context(month))
+
+    async def _period(self, request: Request) -> dict[str, Any]:
+        """The period that is asked for, and the days of each method in it if it is more than a day."""
+        asked = read_query(request, "days").get("days", str(PERIODS[0]))
+        if asked not in map(str, PERIODS):
+            raise QueryError(f"days: one of {', '.join(map(str, PERIODS))}")
+        if (days := int(asked)) == PERIODS[0]:
+            return {"count": days, "history": {}}
+        month, past = await asyncio.gather(self._data.month(), self._data.past())
+        today = self._data.now().astimezone(TEHRAN).date()
+        names = [method.method for method in month.methods]
+        history = {name: method_history([month, *past], name, today=today, count=days) for name in names}
+        return {"count": days, "history": history}
 
     async def agreements(self, request: Request, language: str) -> Response:
         """Show the results of service level agreements and minimum rules for the month so far."""
@@ -290,15 +315,17 @@ def _text(value: Any) -> str:
 
 
 def _render(request: Request, language: str, template: str, *, status: int = 200, **context: Any) -> Response:
-    place = request.url.path.partition(f"/{language}/")[2]
+    place = str(request.url).partition(f"/{language}/")[2]
     root, l10n = site_root(request), Localizer(language)
     response = RENDERER.page(template, language, root=root, place=place, status=status, l10n=l10n, **context)
     response.headers.update(_PAGE_HEADERS)
     return response
 
 
-async def _wrong_query(_request: Request, error: Exception) -> Response:
-    return JSONResponse({"refused": str(error)}, 400)
+async def _wrong_query(request: Request, error: Exception) -> Response:
+    if request.url.path.endswith(".json"):
+        return JSONResponse({"refused": str(error)}, 400)
+    return await _error_page("wrong_query", 400)(request, error)
 
 
 def _error_page(key: str, status: int) -> Callable[[Request, Exception], Awaitable[Response]]:

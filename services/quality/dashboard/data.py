@@ -17,6 +17,7 @@ from estelam.storage.store import Store
 from quality import repository, slo
 from quality.dashboard import change_feed, report_archive
 from quality.dashboard.change_feed import RecordedChange
+from quality.dashboard.history import PAST_MONTHS
 from quality.dashboard.report_archive import ArchivedReport
 from quality.dashboard.status import ExchangeStatus, load_status
 from quality.evaluation.audience import WORKING_GROUP, Audience
@@ -30,7 +31,7 @@ from quality.slo import Rulebook
 
 log = structlog.get_logger()
 
-STATUS_SECONDS, OTHER_SECONDS = 5.0, 10.0
+STATUS_SECONDS, OTHER_SECONDS, PAST_SECONDS = 5.0, 10.0, 300.0
 LOAD_FACTOR = 10
 """A value is kept so many times as long as it took to read: reading takes a tenth of a core at most."""
 
@@ -52,6 +53,8 @@ class DashboardData:
         """Current status of every service."""
         self.month = AsyncCache(self._load_month, OTHER_SECONDS)
         """Report of the current month for the working group."""
+        self.past = AsyncCache(self._load_past, PAST_SECONDS)
+        """Reports of the PAST_MONTHS months before it, newest first: the published ones, if there are any."""
         self.catalogue = AsyncCache(self._catalogue, OTHER_SECONDS)
         self.changes = AsyncCache(self._load_changes, OTHER_SECONDS)
         """All recorded changes of the catalogue, newest first."""
@@ -74,11 +77,22 @@ class DashboardData:
             return load_status(connection, now=minute_of(self._clock.now()), catalogue=catalogue, rules=rules)
 
     def _load_month(self) -> Report:
+        return self._load_report(Month.of(self._clock.now()))
+
+    def _load_past(self) -> list[Report]:
+        month, found = Month.of(self._clock.now()), []
+        for _ in range(PAST_MONTHS):
+            month = month.before()
+            published = report_archive.published(self._settings.reports, month, self._keys)
+            found.append(published or self._load_report(month))
+        return found
+
+    def _load_report(self, month: Month) -> Report:
         catalogue, rules = self._rules()
         now = self._clock.now()
         end = minute_of(now) + 1  # the current minute counts, as in the status
         with contextlib.closing(Store(self._settings.store)) as store, store.transaction() as connection:
-            data = load_period(connection, period=Month.of(now), now=end, catalogue=catalogue, rules=rules)
+            data = load_period(connection, period=month, now=end, catalogue=catalogue, rules=rules)
         return build_report(AudienceView(data, Audience.parse(WORKING_GROUP, catalogue), catalogue, rules), now)
 
     def _rules(self) -> tuple[Catalogue, Rulebook]:

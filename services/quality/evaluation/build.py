@@ -32,6 +32,7 @@ from quality.slo import Rulebook
 
 Traffic = dict[Key, dict[date, Tally]]
 """Tally of each day, by method and consumer."""
+_STATES = ("up", "provider", "exchange", "unknown", "planned", "unmeasured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,12 @@ def summarize_minutes(time: StateMinutes) -> Minutes:
         unmeasured=time.unmeasured,
         availability=time.availability,
     )
+
+
+def sum_minutes(parts: Iterable[Minutes]) -> Minutes:
+    """The minutes of all *parts* together."""
+    listed = list(parts)
+    return summarize_minutes(StateMinutes(**{name: sum(getattr(one, name) or 0 for one in listed) for name in _STATES}))
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Final, Self
 
-from quality.evaluation.sli import Verdict
+from quality.evaluation.sli import PERCENTILES, Verdict
 
 VERSION: Final = 2
 """The version of the form of `figures.json`. 1 had no version, and figures of 0 where nothing was measured."""
@@ -243,3 +243,13 @@ class Report:
     data: tuple[DataStatus, ...]
     ledgers: tuple[LedgerStatus, ...]
     ledger_alarms: tuple[LedgerAlarmReport, ...]
+
+    def latency_bounds(self, service: str) -> dict[str, float]:
+        """The strictest bound in milliseconds that any rule sets to each percentile (p50, p95, p99) of *service*."""
+        bounds: dict[str, float] = {}
+        for result in self.slo_results:
+            if result.service and result.service.slug == service:
+                for one in result.verdicts:
+                    if one.metric in PERCENTILES and isinstance(one.at_most, int | float):
+                        bounds[one.metric] = min(one.at_most, bounds.get(one.metric, one.at_most))
+        return bounds

@@ -6,17 +6,20 @@ dashes. What was not measured, and days to come, have forms of their own. Every 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from markupsafe import Markup, escape
 
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Outage
+from quality.periods import Month
 from quality.report.i18n import Localizer
 
 CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled", "planned")
 STACKED = ("answered", *CAUSES)
+PERCENTILES = ("p99", "p95", "p50")
+LONGEST_MONTH = 31
 _STATES = {Coverage.NOT_MEASURED: "unmeasured", Coverage.FUTURE: "outside", Coverage.ABSENT: "outside"}
 """How a time without figures is drawn; any other has some."""
 
@@ -71,10 +74,28 @@ class Frame:
             x = self.x(place)
             yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{escape(text)}</text>'
 
-    def day_labels(self, l10n: Localizer) -> Iterable[str]:
-        """Labels of the x axis: day numbers."""
-        days = (1, *range(5, self.count + 1, 5))
-        yield from self.labels((day - 0.5, l10n.digits(str(day))) for day in days)
+    def slot_labels(self, slots: "Sequence[Slot]") -> Iterable[str]:
+        """Labels of the x axis: those that *slots* have."""
+        yield from self.labels((at + 0.5, slot.label) for at, slot in enumerate(slots) if slot.label)
+
+    def bound(self, share: float, name: str, title: str) -> str:
+        """A line at *share*, the bound of what is called *name*."""
+        y, end = self.y(share), self.x(self.count)
+        anchor = "start" if self.mirrored else "end"
+        ends = f'x1="{self.x(0):.1f}" x2="{self.x(self.count):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+        text = f'<text class="axis" x="{end:.1f}" y="{y - 3:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
+        return f'<line class="bound" {ends}><title>{escape(title)}</title></line>{text}'
+
+    def dot(self, place: float, share: float, kind: str, title: str) -> str:
+        """A point of CSS class *kind*."""
+        at = f'cx="{self.x(place):.1f}" cy="{self.y(share):.1f}"'
+        return f'<circle class="dot {kind}" {at} r="2.4"><title>{escape(title)}</title></circle>'
+
+    def group(self, parts: Iterable[str], label: str) -> Markup:
+        """The SVG element, stretched to any width, with links in it."""
+        box = f'viewBox="0 0 {self.width} {self.height}" preserveAspectRatio="none"'
+        head = f'<svg class="chart" {box} role="group" aria-label="{escape(label)}">'
+        return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - only numbers and escaped text
 
     def render(self, parts: Iterable[str], label: str, *, stretched: bool = False) -> Markup:
         """The SVG element; a *stretched* one ignores the aspect ratio."""
@@ -83,11 +104,40 @@ class Frame:
         return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - only numbers and escaped text
 
 
-def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
-    """The three percentiles of each day, on a logarithmic scale."""
-    counts = [day.counts for day in days]
-    values = [v for one in counts if one for v in (one.p50, one.p95, one.p99) if v]
-    frame = Frame(len(days), 190, mirrored=l10n.persian, width=460)
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place on the time axis, a day or an hour."""
+
+    name: str
+    """As tooltips call it."""
+    label: str
+    """What stands below the axis; empty for most."""
+    counts: Counts | None
+    state: str | None = None
+    """How it is drawn if it has no figures; None if it has some."""
+
+
+def day_slots(days: Sequence[DayReport], l10n: Localizer) -> list[Slot]:
+    """A slot for each of *days*, with the number of the day below some of them and, of several months, their names."""
+    many = len(days) > LONGEST_MONTH
+    return [
+        Slot(l10n.day(day.day), _day_label(day, l10n, is_in_months=many), day.counts, _state_without_figures(day))
+        for day in days
+    ]
+
+
+def _day_label(day: DayReport, l10n: Localizer, *, is_in_months: bool) -> str:
+    year, month, number = map(int, day.jalali.split("-"))
+    if is_in_months:
+        return l10n.month(Month(year, month)) if number == 1 else ""
+    return l10n.digits(str(number)) if number == 1 or number % 5 == 0 else ""
+
+
+def latency(slots: Sequence[Slot], bounds: Mapping[str, float], l10n: Localizer, label: str) -> Markup:
+    """The three percentiles of each slot in milliseconds, on a logarithmic scale, and the promised *bounds* of some."""
+    found = [v for slot in slots if slot.counts for name in PERCENTILES if (v := getattr(slot.counts, name))]
+    frame = Frame(len(slots), 190, mirrored=l10n.persian, width=460)
+    values = [*found, *bounds.values()]
     low, high = _round_down(min(values, default=1)), _round_up(max(values, default=10))
 
     def share(value: float) -> float:
@@ -95,57 +145,58 @@ def latency(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
 
     steps = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
     parts = [frame.tick(share(step), l10n.number(step, 3)) for step in steps if low <= step <= high]
-    parts += [*frame.day_labels(l10n), frame.unit(l10n("ms"))]
-    for name in ("p99", "p95", "p50"):
-        points = [(at + 0.5, getattr(one, name, None)) for at, one in enumerate(counts)]
+    parts += [*frame.slot_labels(slots), frame.unit(l10n("ms"))]
+    for name in PERCENTILES:
+        if name in bounds:
+            title = f"{_percentile(l10n, name)}{l10n.comma} {l10n('at_most')} {_milliseconds(l10n, bounds[name])}"
+            parts.append(frame.bound(share(bounds[name]), _percentile(l10n, name), title))
+        points = [(at, getattr(slot.counts, name, None)) for at, slot in enumerate(slots)]
         for run in _contiguous(points):
-            path = " ".join(f"{frame.x(at):.1f},{frame.y(share(value)):.1f}" for at, value in run)
+            path = " ".join(f"{frame.x(at + 0.5):.1f},{frame.y(share(value)):.1f}" for at, value in run)
             parts.append(f'<polyline class="line {name}" points="{path}"/>')
-            parts += [
-                f'<circle class="dot {name}" cx="{frame.x(at):.1f}" cy="{frame.y(share(value)):.1f}" r="2.4">'
-                f"<title>{escape(_titled(l10n, days[int(at)], name, l10n.milliseconds(value), 'ms'))}</title></circle>"
-                for at, value in run
-            ]
+            for at, value in run:
+                title = _titled(l10n, slots[at], _percentile(l10n, name), _milliseconds(l10n, value))
+                parts.append(frame.dot(at + 0.5, share(value), name, title))
     return frame.render(parts, label)
 
 
-def _titled(l10n: Localizer, day: DayReport, name: str, value: str, unit: str = "") -> str:
-    key = "median" if name == "p50" else name
-    return f"{l10n.day(day.day)}{l10n.comma} {l10n(key)}: {value} {l10n(unit) if unit else ''}".strip()
+def _percentile(l10n: Localizer, name: str) -> str:
+    return l10n("median" if name == "p50" else name)
 
 
-def volume(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
-    """Inquiries of each day: the answered ones, and the others by cause."""
-    frame = Frame(len(days), 150, mirrored=l10n.persian)
-    slots = [_state_without_figures(day) or day.counts for day in days]
-    names = [l10n.day(day.day) for day in days]
-    return frame.render([*columns(frame, slots, names, l10n), *frame.day_labels(l10n)], label)
+def _milliseconds(l10n: Localizer, value: float) -> str:
+    return f"{l10n.milliseconds(value)} {l10n('ms')}"
 
 
-def columns(frame: Frame, slots: Sequence[Counts | str | None], names: Sequence[str], l10n: Localizer) -> Iterable[str]:
-    """A stacked column for each of *slots*, called *names*, with the grid of their scale; a state stands for itself."""
-    counted = [one for one in slots if isinstance(one, Counts)]
-    most = _round_up(max((one.inquiries for one in counted), default=0) or 1)
-    yield frame.unit(l10n("inquiries"))
-    yield from (frame.tick(part, l10n.count(round(most * part))) for part in (0, 0.5, 1))
-    for at, (one, name) in enumerate(zip(slots, names, strict=True)):
-        if isinstance(one, Counts):
-            below = 0
-            for kind in STACKED:
-                if value := getattr(one, kind):
-                    title = f"{name}{l10n.comma} {_kind(l10n, kind)}: {l10n.count(value)}"
-                    yield frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, kind, title)
-                below += value
-        elif one:
-            yield _unknown(frame, at, one, name, l10n)
+def _titled(l10n: Localizer, slot: Slot, name: str, value: str) -> str:
+    return f"{slot.name}{l10n.comma} {name}: {value}"
+
+
+def volume(slots: Sequence[Slot], l10n: Localizer, label: str) -> Markup:
+    """Inquiries of each slot: the answered ones, and the others by cause."""
+    frame = Frame(len(slots), 150, mirrored=l10n.persian)
+    most = _round_up(max((slot.counts.inquiries for slot in slots if slot.counts), default=0) or 1)
+    parts = [frame.unit(l10n("inquiries")), *(frame.tick(part, l10n.count(round(most * part))) for part in (0, 0.5, 1))]
+    for at, slot in enumerate(slots):
+        if slot.state or not slot.counts:
+            parts += _without_figures(frame, at, slot, l10n)
+            continue
+        below = 0
+        for kind in STACKED:
+            if value := getattr(slot.counts, kind):
+                title = _titled(l10n, slot, _kind(l10n, kind), l10n.count(value))
+                parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, kind, title))
+            below += value
+    return frame.render([*parts, *frame.slot_labels(slots)], label)
 
 
 def _kind(l10n: Localizer, kind: str) -> str:
     return l10n(kind if kind == "answered" else f"fault_{kind}")
 
 
-def _unknown(frame: Frame, at: int, state: str, name: str, l10n: Localizer) -> str:
-    return frame.bar(at + 0.14, at + 0.86, 0, 1, state, f"{name}{l10n.comma} {l10n(state)}")
+def _without_figures(frame: Frame, at: int, slot: Slot, l10n: Localizer) -> Iterable[str]:
+    if slot.state:
+        yield frame.bar(at + 0.14, at + 0.86, 0, 1, slot.state, f"{slot.name}{l10n.comma} {l10n(slot.state)}")
 
 
 def _state_without_figures(day: DayReport) -> str | None:
@@ -153,24 +204,24 @@ def _state_without_figures(day: DayReport) -> str | None:
     return None if day.counts and day.counts.inquiries else _STATES.get(day.coverage)
 
 
-def failures(days: Sequence[DayReport], l10n: Localizer, label: str) -> Markup:
-    """Share of each day's inquiries without an answer, by attribution."""
-    frame = Frame(len(days), 150, mirrored=l10n.persian)
+def failures(slots: Sequence[Slot], l10n: Localizer, label: str) -> Markup:
+    """Share of each slot's inquiries without an answer, by attribution."""
+    frame = Frame(len(slots), 150, mirrored=l10n.persian)
     shares = [
         [100 * getattr(one, cause) / one.inquiries if one.inquiries else 0.0 for cause in CAUSES] if one else []
-        for one in (day.counts for day in days)
+        for one in (slot.counts for slot in slots)
     ]
     most = _round_up(max(map(sum, shares), default=0) or 1)
     parts = [frame.tick(part, l10n.share(most * part)) for part in (0, 0.5, 1)]
-    parts += [*frame.day_labels(l10n), frame.unit(l10n("of_inquiries"))]
-    for at, (stack, day) in enumerate(zip(shares, days, strict=True)):
-        if state := _state_without_figures(day):
-            parts.append(_unknown(frame, at, state, l10n.day(day.day), l10n))
+    parts += [*frame.slot_labels(slots), frame.unit(l10n("of_inquiries"))]
+    for at, (stack, slot) in enumerate(zip(shares, slots, strict=True)):
+        if slot.state:
+            parts += _without_figures(frame, at, slot, l10n)
             continue
         below = 0.0
         for cause, value in zip(CAUSES, stack, strict=False):
             if value:
-                title = _titled(l10n, day, f"fault_{cause}", l10n.share(value))
+                title = _titled(l10n, slot, _kind(l10n, cause), l10n.share(value))
                 parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, cause, title))
             below += value
     return frame.render(parts, label)
@@ -189,7 +240,7 @@ def outage_timeline(
         state = ("partly_measured" if gaps else "measured") if None in states else max(map(str, states))
         title = f"{l10n.day(of_methods[0].day)}{l10n.comma} {l10n('measured_day' if state == 'measured' else state)}"
         parts.append(frame.bar(at + 0.03, at + 0.97, 0, 1, state, title))
-    parts += frame.day_labels(l10n)
+    parts += frame.slot_labels(day_slots(days, l10n))
     # The longest are drawn first, so that they hide nothing; a short one keeps a minimum width.
     for outage in sorted(outages, key=lambda one: -one.minutes):
         first = (outage.first - begins).total_seconds() / 86400
@@ -202,8 +253,8 @@ def outage_timeline(
     return frame.render(parts, label)
 
 
-def _contiguous(points: Iterable[tuple[float, float | None]]) -> Iterable[list[tuple[float, float]]]:
-    run: list[tuple[float, float]] = []
+def _contiguous(points: Iterable[tuple[int, float | None]]) -> Iterable[list[tuple[int, float]]]:
+    run: list[tuple[int, float]] = []
     for at, value in points:
         if value:
             run.append((at, value))

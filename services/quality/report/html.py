@@ -11,8 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from estelam.presentation.style import DOCUMENT_POLICY, inline_style
-from quality.evaluation.build import summarize_minutes
-from quality.evaluation.minute_states import StateMinutes
+from quality.evaluation.build import sum_minutes
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
@@ -47,8 +46,9 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             weekdays=WEEK[language],
             weeks=_weeks,
             grade=_grade,
-            totals=_totals(report),
+            totals=charts.day_slots(_totals(report), l10n),
             charts=charts,
+            bounds=lambda method: report.latency_bounds(method.service),
             causes=charts.CAUSES,
             kinds=[(cause, l10n(f"fault_{cause}")) for cause in charts.CAUSES],
             days=_month_days(report),
@@ -99,9 +99,7 @@ def _sum(days: Sequence[DayReport]) -> DayReport:
     measured = [day.counts for day in days if day.counts]
     counted: Mapping[str, Any] = {name: sum(getattr(counts, name) for counts in measured) for name in names}
     counts = Counts(**counted, p50=None, p95=None, p99=None)
-    states = ("up", "provider", "exchange", "unknown", "planned", "unmeasured")
-    summed = StateMinutes(**{name: sum(getattr(day.minutes, name) or 0 for day in days) for name in states})
-    minutes = summarize_minutes(summed)
+    minutes = sum_minutes(day.minutes for day in days)
     coverage = Coverage.of(minutes, is_future=days[0].coverage is Coverage.FUTURE)
     return DayReport(days[0].day, days[0].jalali, minutes, coverage, counts if measured else None)
 

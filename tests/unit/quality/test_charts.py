@@ -13,7 +13,7 @@ from quality.dashboard import sparklines
 from quality.evaluation import minute_states
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage
 from quality.report import charts
-from quality.report.charts import CAUSES, STACKED
+from quality.report.charts import CAUSES, STACKED, Slot
 from quality.report.i18n import Localizer
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,6 +40,10 @@ def days() -> list[DayReport]:
     ]
 
 
+def slots(l10n: Localizer) -> list[Slot]:
+    return charts.day_slots(days(), l10n)
+
+
 def method(of: list[DayReport]) -> MethodReport:
     names = ("m", "M", "م", "M", "s", None, None, None, None)
     return MethodReport(*names, UP, Coverage.of(UP), BUSY, None, None, is_complete=True, days=tuple(of))
@@ -60,7 +64,7 @@ def shapes(chart: Markup) -> list[tuple[str, float, float, str]]:
 def test_volume(language: str) -> None:
     """Each slice of a column is as high as its count, in its cause's class, with its number as tooltip."""
     l10n = Localizer(language)
-    drawn = shapes(charts.volume(days(), l10n, "volume"))
+    drawn = shapes(charts.volume(slots(l10n), l10n, "volume"))
     first = [one for one in drawn if one[1] == drawn[0][1]]
     height = 150 - 22 - 24
 
@@ -75,7 +79,7 @@ def test_volume(language: str) -> None:
 @pytest.mark.parametrize("draw", [charts.volume, charts.failures])
 def test_days_stay_in_their_places(language: str, draw: object) -> None:
     """A day without figures keeps its place, in a form of its own; a measured day without inquiries draws nothing."""
-    drawn = shapes(draw(days(), Localizer(language), "label"))  # type: ignore[operator]
+    drawn = shapes(draw(slots(Localizer(language)), Localizer(language), "label"))  # type: ignore[operator]
     places = sorted({x for _, x, _, _ in drawn}, reverse=language == "fa")
     kinds = [{kind for kind, x, _, _ in drawn if x == place} for place in places]
     step = abs(places[1] - places[0])
@@ -138,10 +142,29 @@ def test_present_state() -> None:
     assert ["up", "provider", "up"] == [kind for kind, *_ in drawn]
 
 
+@each_language
+def test_band(language: str) -> None:
+    """A day's bar is divided by its minutes' states; one that failed links to its month, one not measured is no up."""
+    l10n = Localizer(language)
+    failed = replace(UP, up=720, provider=720, availability=50.0)
+    first, gap, *_, future = days()
+    shown = [first, replace(first, minutes=failed), gap, future]
+    texts = {f"state_{name}": name for name in minute_states.NAMES}
+    chart = sparklines.band(shown, texts, l10n, "label", "outages")
+    drawn = shapes(chart)
+
+    assert ["up", "provider", "up", "unmeasured", "absent"] == [kind for kind, *_ in drawn]
+    assert [17.0, 17.0] == [high for _, _, high, _ in drawn[1:3]]
+    assert 1 == str(chart).count('href="outages?month=1405-08"')
+    assert l10n.length(720) in drawn[1][3]
+
+
 def test_hours() -> None:
     """Each hour's column stands at its hour, whose times are in its tooltip."""
-    counts = [NONE] * 23 + [BUSY]
-    drawn = shapes(sparklines.traffic(counts, datetime(2026, 11, 1, 8, 30, tzinfo=UTC), Localizer("en"), "label"))
+    l10n, counts = Localizer("en"), [NONE] * 23 + [BUSY]
+    drawn = shapes(
+        charts.volume(sparklines.hour_slots(counts, datetime(2026, 11, 1, 8, 30, tzinfo=UTC), l10n), l10n, "label")
+    )
 
     assert all("11:00" in title and "12:00" in title for *_, title in drawn)
     assert list(STACKED) == [kind for kind, *_ in drawn]
@@ -150,10 +173,11 @@ def test_hours() -> None:
 def test_latency() -> None:
     """Every point names its day, percentile and value, and a day without answers interrupts the lines."""
     l10n = Localizer("en")
-    chart = str(charts.latency(days(), l10n, "label"))
+    chart = str(charts.latency(slots(l10n), {"p99": 500.0}, l10n, "label"))
     titles = re.findall(r"<title>([^<]+)</title>", chart)
 
-    assert 6 == len(titles) == chart.count("<circle")
+    assert 6 == len(titles) - 1 == chart.count("<circle")
+    assert "p99, at most 500 ms" in titles
     assert {
         f"{l10n.day(FIRST)}, {name}: {value} ms" for name, value in (("median", "20"), ("p95", "80"), ("p99", "160"))
     } < set(titles)

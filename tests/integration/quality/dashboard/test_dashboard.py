@@ -14,7 +14,7 @@ from estelam.core.exceptions import ServerError
 from estelam.web.rendering import messages_for
 from quality import ledger_states, repository
 from quality.attribution import Attribution, TransportFailure
-from quality.periods import instant_of
+from quality.periods import Month, instant_of
 from quality.records import AlarmKind, Freshness, LedgerAlarm, MetricsSample
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, QualityStore, at
@@ -33,7 +33,18 @@ from tests.integration.quality.dashboard.conftest import (
 )
 from tools.commands.report import quality_home
 
-PAGES = ("", "outages", "agreements", "catalogue", "registries", "duties", "changes", "reports", f"services/{NOTES}")
+PAGES = (
+    "",
+    "?days=90",
+    "outages",
+    "agreements",
+    "catalogue",
+    "registries",
+    "duties",
+    "changes",
+    "reports",
+    f"services/{NOTES}",
+)
 
 
 def states(client: httpx.Client) -> dict[str, str]:
@@ -56,6 +67,30 @@ def test_method_states(client: httpx.Client) -> None:
     }
     assert instant_of(NOW + 1 - DOWN_MINUTES).isoformat() == down["since"]
     assert pytest.approx(100 * (1440 - DOWN_MINUTES) / 1440) == down["availability"]
+
+
+def test_periods(client: httpx.Client) -> None:
+    """A page of 90 days has a bar for each, and the link to the other language keeps the period."""
+    page = client.get(f"/en/services/{CASES}?days=90").text
+    band = page.partition('<div class="band">')[2].partition("</div>")[0]
+
+    assert 90 == band.count(" x=") - band.count('class="provider"')
+    assert 'href="outages' not in page
+    assert f'href="../../en/outages?month={Month.of(instant_of(NOW))}"' in band
+    assert f'href="../../fa/services/{CASES}?days=90"' in page
+
+
+@pytest.mark.parametrize(("path", "status"), [("?days=2", 400), ("?day=7", 400), ("outages?month=1399-01", 404)])
+def test_wrong_query(client: httpx.Client, path: str, status: int) -> None:
+    """A period that a page does not have is refused in a page."""
+    found = client.get(f"/en/{path}")
+
+    assert (status, "text/html; charset=utf-8") == (found.status_code, found.headers["content-type"])
+
+
+def test_earlier_month(client: httpx.Client) -> None:
+    """The outages of an earlier month are on a page of their own."""
+    assert '<h2 id="month">Mehr 1405</h2>' in client.get("/en/outages?month=1405-07").text
 
 
 def test_consumer_fault(client: httpx.Client) -> None:
