@@ -486,6 +486,11 @@ public final class Check {
     public static void main(String[] arguments) {
         System.setOut(new PrintStream(System.out, true, UTF_8));
         System.setErr(new PrintStream(System.err, true, UTF_8));
+        System.exit(run(arguments));
+    }
+
+    /** Verifies the files, prints and returns the exit code. */
+    static int run(String... arguments) {
         int number = 0;
         try {
             if (arguments.length < 2 || arguments.length > 3)
@@ -502,19 +507,20 @@ public final class Check {
                 if (lines.ioException() != null) throw lines.ioException();
             }
             if (number == 0) throw malformed("the file is empty");
+            return 0;
         } catch (Problem problem) {
-            end(problem.verdict, number, problem.getMessage());
+            return end(problem.verdict, number, problem.getMessage());
         } catch (InvalidPathException error) {
-            end("MALFORMED", 0, error.getInput() + ": can't be named in this locale; rename the file");
+            return end("MALFORMED", 0, error.getInput() + ": can't be named in this locale; rename the file");
         } catch (IOException error) {
-            end("MALFORMED", number, unusable(arguments[0], error).getMessage());
+            return end("MALFORMED", number, unusable(arguments[0], error).getMessage());
         } catch (GeneralSecurityException | RuntimeException | Error error) { // Java itself would end with 1
-            end("NOT CHECKED", number, error.toString());
+            return end("NOT CHECKED", number, error.toString());
         }
     }
 
-    static void end(String verdict, int number, String text) {
+    static int end(String verdict, int number, String text) {
         System.err.println(verdict + ": " + (number > 0 ? "reply " + number + ": " : "") + shown(text));
-        System.exit(EXITS.get(verdict));
+        return EXITS.get(verdict);
     }
 }

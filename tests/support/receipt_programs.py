@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from tests.support.tutorial import DOCS
 
 FOLDER = DOCS / "receipts"
+HERE = Path(__file__).parent
 GO_PACKAGES = Path("/usr/share/gocode")
 """Where Debian's packages of Go libraries are."""
 C_LOCALE = os.environ | {"LC_ALL": "C"}
@@ -38,16 +39,28 @@ def built_go(source: Path) -> str:
 
 
 @cache
-def _compiled_java(source: Path) -> Path:
+def _compiled_java() -> Path:
     classes = Path(mkdtemp(prefix="java-"))
-    command = ["javac", "-Xlint:all", "-Werror", "-d", str(classes), str(source)]
+    command = [
+        "javac",
+        "-Xlint:all",
+        "-Werror",
+        "-d",
+        str(classes),
+        str(FOLDER / "Check.java"),
+        str(HERE / "Each.java"),
+    ]
     subprocess.run(command, env=C_LOCALE, check=True, timeout=300)
     return classes
 
 
-def _java() -> list[str]:
-    source = FOLDER / "Check.java"
-    return ["java", *JAVA_OPTIONS, "-cp", str(_compiled_java(source)), source.stem]
+def _java(name: str) -> Callable[[], list[str]]:
+    return lambda: ["java", *JAVA_OPTIONS, "-cp", str(_compiled_java()), name]
+
+
+def _script(interpreter: str, name: str, *, each: str = "") -> Callable[[], list[str]]:
+    program = str(FOLDER / name)
+    return lambda: [interpreter, str(HERE / each), program] if each else [interpreter, program]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +71,27 @@ class Program:
     command: Callable[[], list[str]]
     source: str
     """The name of its file, by which docs/receipts.md names its command."""
+    each: Callable[[], list[str]] | None = None
+    """The command that runs it on every three of its arguments, in one process."""
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run it; the test is skipped where it can't be."""
         self._require_usable()
         return _run([*self.command(), *map(str, arguments)])
+
+    def run_each(self, runs: Sequence[Sequence[str | Path]]) -> list[subprocess.CompletedProcess[str]]:
+        """Run it on each three files, in one process if it starts slowly; the test is skipped where it can't be."""
+        if self.each is None:
+            return [self.run(*files) for files in runs]
+        self._require_usable()
+        command = [*self.each(), *(str(file) for files in runs for file in files)]
+        done = _run(command)
+        done.check_returncode()
+        printed = iter(done.stdout.split("\0")[:-1])
+        return [
+            subprocess.CompletedProcess(command, int(code), stdout, stderr)
+            for stdout, stderr, code in zip(printed, printed, printed, strict=True)
+        ]
 
     def run_as_documented(self, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run it in *folder* with the command of docs/receipts.md; the test is skipped where it can't be."""
@@ -88,9 +117,13 @@ def _has(*tools: str) -> Callable[[], bool]:
 
 
 PROGRAMS = {
-    "Perl": Program(_has("perl", "openssl"), lambda: ["perl", str(FOLDER / "check.pl")], "check.pl"),
-    "JavaScript": Program(_has("node"), lambda: ["node", str(FOLDER / "check.js")], "check.js"),
-    "Java": Program(_has("java", "javac"), _java, "Check.java"),
+    "Perl": Program(
+        _has("perl", "openssl"), _script("perl", "check.pl"), "check.pl", _script("perl", "check.pl", each="each.pl")
+    ),
+    "JavaScript": Program(
+        _has("node"), _script("node", "check.js"), "check.js", _script("node", "check.js", each="each.js")
+    ),
+    "Java": Program(_has("java", "javac"), _java("Check"), "Check.java", _java("Each")),
     "Go": Program(has_go, lambda: [built_go(FOLDER / "check.go")], "check.go"),
 }
 STARTED_PROGRAMS = [pytest.param(name, marks=pytest.mark.slow) for name in PROGRAMS]
