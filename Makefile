@@ -116,6 +116,10 @@ protos: $(VENV)/.ready ## Regenerate the stubs under services/ from protos/
 reference: $(VENV)/.ready ## Write the reference pages under docs/reference/ from the code
 	$(BIN)/python -m tools.commands.reference
 
+.PHONY: testdata
+testdata: $(VENV)/.ready ## Write the test vectors under testdata/
+	$(BIN)/python -m tools.commands.testdata
+
 .PHONY: bench
 bench: $(VENV)/.ready ## Measure every metric that has a target (ARGS=--quick: small and short; ARGS=--help)
 	$(BIN)/python -m tools.bench $(ARGS)
