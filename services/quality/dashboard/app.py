@@ -37,7 +37,7 @@ from quality.dashboard.feeds import Entry
 from quality.dashboard.history import PAST_MONTHS, PERIODS, method_history
 from quality.dashboard.report_archive import FILES
 from quality.dashboard.status import ExchangeStatus
-from quality.evaluation.report_model import Report
+from quality.evaluation.report_model import Report, worst_first
 from quality.periods import Month, instant_of, minute_of
 from quality.report import charts
 from quality.report.i18n import Localizer
@@ -61,6 +61,7 @@ RENDERER = SiteRenderer(
     required_approvals=required_approvals,
     instant_of=instant_of,
     periods=PERIODS,
+    worst_first=worst_first,
     refusals={reason.value: ERROR_CATALOGUE[reason] for reason in Reason},
 )
 

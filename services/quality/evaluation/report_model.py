@@ -1,5 +1,6 @@
 """Content of one report. HTML, CSV and JSON show the same values; field names are the keys of `figures.json`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -176,6 +177,16 @@ class SloResult:
     since: date | None
     until: date | None
     verdicts: tuple[Verdict, ...]
+
+
+def worst_first(results: Iterable[SloResult]) -> list[SloResult]:
+    """Sort *results*: those with an objective that was not met, those with one that was not measured, the others."""
+
+    def rank(result: SloResult) -> int:
+        states = {verdict.state for verdict in result.verdicts}
+        return 0 if "broken" in states else 1 if "not_measured" in states else 2
+
+    return sorted(results, key=rank)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from estelam.telemetry import histogram
 from quality.attribution import Attribution
+from quality.evaluation.error_budget import ErrorBudget, error_budget
 from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.period_data import PeriodData, days_between
 from quality.periods import instant_of
@@ -40,6 +41,8 @@ class Verdict:
     """met, broken, no_case (nothing happened that could be measured) or not_measured."""
     margin: float | None
     """Distance to the bound, negative if the objective is not met: in the unit of the metric, or days for a date."""
+    budget: ErrorBudget | None
+    """Of an availability that was measured; None for other metrics."""
 
 
 def evaluate(objective: Objective, data: PeriodData, scope: Scope) -> Verdict:
@@ -51,7 +54,8 @@ def evaluate(objective: Objective, data: PeriodData, scope: Scope) -> Verdict:
         met = objective.is_met_by(measured)
         state = "met" if met else "broken"
     margin = _margin(objective, measured)
-    return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, state, margin)
+    budget = None if measured is None else _budget(objective, data, scope)
+    return Verdict(objective.metric, objective.at_least, objective.at_most, measured, met, state, margin, budget)
 
 
 def _is_known(metric: Sli, data: PeriodData, scope: Scope) -> bool:
@@ -111,12 +115,27 @@ def scope_traffic(data: PeriodData, scope: Scope) -> Tally:
 
 def _availability(data: PeriodData, scope: Scope) -> float | None:
     """Availability of the worst method: another method is no substitute."""
-    days = days_between(data, scope.since, scope.until)
-    if not days:
-        return None
-    low, high = days[0][1], days[-1][2]
-    found = [StateMinutes.of(data.own_minutes[method][low:high]).availability for method in scope.methods]
+    found = [StateMinutes.of(minutes).availability for minutes in _minutes(data, scope)]
     return min((one for one in found if one is not None), default=None)
+
+
+def _budget(objective: Objective, data: PeriodData, scope: Scope) -> ErrorBudget | None:
+    """The error budget of the method that has spent the most of its own."""
+    if objective.metric is not Sli.AVAILABILITY or objective.at_least is None:
+        return None
+    passed = data.end_minute - data.first_minute
+    days = days_between(data, scope.since, scope.until)
+    low, left = days[0][1], max(0, days[-1][2] - max(passed, days[0][1]))
+    budgets = (
+        error_budget(objective.at_least, minutes[: max(0, passed - low)], left) for minutes in _minutes(data, scope)
+    )
+    return max(budgets, key=lambda one: one.spent_minutes, default=None)
+
+
+def _minutes(data: PeriodData, scope: Scope) -> list[bytearray]:
+    """The minutes of each method of *scope*, on its days."""
+    days = days_between(data, scope.since, scope.until)
+    return [data.own_minutes[method][days[0][1] : days[-1][2]] for method in scope.methods] if days else []
 
 
 def _outage_notice(data: PeriodData, scope: Scope) -> float | None:

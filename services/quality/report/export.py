@@ -76,6 +76,9 @@ def _verdicts(month: str, result: SloResult) -> Iterator[Row]:
         where = (result.kind, _slug(result.service), _slug(result.consumer), month)
         yield (*where, name, verdict.measured)
         yield (*where, f"{name} met", verdict.met if verdict.met is not None else verdict.state)
+        if verdict.budget:
+            for field, value in dataclasses.asdict(verdict.budget).items():
+                yield (*where, f"{name} budget {field}", value)
 
 
 def _instant(instant: datetime | None) -> str:
