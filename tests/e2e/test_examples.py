@@ -64,7 +64,16 @@ def _nothing(_folder: Path, _contract: Path) -> None:
     """Python needs no build."""
 
 
+def _build_typescript(folder: Path, contract: Path) -> None:
+    shutil.copytree(contract, folder / "contract")
+    install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+    if subprocess.run(install, cwd=folder, capture_output=True, check=False).returncode:
+        pytest.skip("npm can't install the dependencies")
+    _run(["npm", "run", "build"], folder)
+
+
 LANGUAGES = {
+    "typescript": Language(("node", "npm"), _build_typescript, ("node", "dist/client.js")),
     "python": Language((), _nothing, (sys.executable, "client.py")),
 }
 
@@ -114,7 +123,7 @@ def test_client(name: str, contract: Path, served: tuple[Sandbox, str], tmp_path
     if missing := [tool for tool in language.tools if not (shutil.which(tool) or Path(tool).exists())]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     folder = tmp_path / name
-    shutil.copytree(EXAMPLES / name, folder)
+    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("node_modules", "dist", "contract"))
     language.build(folder, contract)
 
     def run(*arguments: str) -> list[str]:
