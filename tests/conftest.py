@@ -94,9 +94,12 @@ def build(engine: str, request: pytest.FixtureRequest) -> Build:
     cluster: PostgresCluster = request.getfixturevalue("cluster")
 
     def build(of: Sandbox, folder: Path) -> Sandbox:
-        stores = {"promissory": of.promissory().store, "judiciary": of.judiciary().store}
-        copied = {name: cluster.url(cluster.database(str(make_url(url).database))) for name, url in stores.items()}
-        return suite.create_sandbox(copy(of, folder).folder, stores=copied)
+        sandbox = copy(of, folder)
+        settings = sandbox.config.read_text("utf-8")
+        for url in (of.promissory().store, of.judiciary().store):
+            settings = settings.replace(url, cluster.url(cluster.database(str(make_url(url).database))))
+        sandbox.config.write_text(settings, "utf-8")
+        return sandbox
 
     return build
 

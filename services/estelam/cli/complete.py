@@ -4,13 +4,13 @@ import functools
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from os import environ
 from pathlib import Path
 from typing import Any, TypeVar
 
 from estelam.core import dates
+from estelam.core.installed import installed
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 V = TypeVar("V")
@@ -36,18 +36,18 @@ def files(incomplete: str) -> list[str]:  # noqa: ARG001 - the shell completes i
 
 def stores() -> list[str]:
     """Return the services that have a store."""
-    return sorted(entry.name for entry in entry_points(group="estelam.stores"))
+    return [entry.name for entry in installed("estelam.stores")]
 
 
 def migrated() -> list[str]:
     """Return the services whose store `estelam migrate` creates."""
-    services = entry_points(group="estelam.services")
-    return sorted(each.name for each in services if find_spec(f"{each.module.partition('.')[0]}.migrations"))
+    services = installed("estelam.services")
+    return [each.name for each in services if find_spec(f"{each.module.partition('.')[0]}.migrations")]
 
 
 def sections() -> list[str]:
     """Return the sections of the settings that may name certificates."""
-    return ["client", *sorted(entry.name for entry in entry_points(group="estelam.services"))]
+    return ["client", *(entry.name for entry in installed("estelam.services"))]
 
 
 @_never_fails

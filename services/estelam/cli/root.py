@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from estelam.cli import complete
+from estelam.core.installed import installed
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 OWN_GROUPS: Mapping[str, tuple[str, str]] = {
@@ -50,9 +51,9 @@ class Group:
 
 def groups() -> dict[str, Group]:
     """Return all groups by name, in the order of the help."""
-    services = sorted(entry_points(group="estelam.services"), key=lambda entry: entry.name)
+    services = installed("estelam.services")
     found = {entry.name: Group(_summary(entry), partial(_add_service, entry)) for entry in services}
-    for entry in sorted(entry_points(group="estelam.commands"), key=lambda entry: entry.name):
+    for entry in installed("estelam.commands"):
         found[entry.name] = Group(_first_line(entry), partial(_add_command, entry))
     for name, (module, text) in OWN_GROUPS.items():
         found[name] = Group(text, partial(_add_own, module))

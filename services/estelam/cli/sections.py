@@ -2,11 +2,11 @@
 
 import os
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from estelam.core.installed import installed
 from estelam.core.model_files import load_toml
 from estelam.core.settings import ClientSettings, SettingsError, SettingsSection
 from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
@@ -15,7 +15,7 @@ from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 def section_kinds() -> dict[str, type[SettingsSection]]:
     """Return the settings class of the client and of each installed service with settings, by the section's name."""
     found: dict[str, type[SettingsSection]] = {ClientSettings.SECTION: ClientSettings}
-    for entry in sorted(entry_points(group="estelam.services"), key=lambda entry: entry.name):
+    for entry in installed("estelam.services"):
         module = f"{entry.module.partition('.')[0]}.settings"
         if find_spec(module) is not None:
             kinds = [one for one in vars(import_module(module)).values() if isinstance(one, type)]

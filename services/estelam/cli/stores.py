@@ -1,14 +1,13 @@
 """Installed services that have a store, and their settings."""
 
-from importlib.metadata import entry_points
-
+from estelam.core.installed import installed
 from estelam.core.names import unknown_name
 from estelam.core.settings import StoreSettings, load_settings
 
 
 def kinds() -> dict[str, type[StoreSettings]]:
     """Return the settings class of each service that has a store, by the service's name."""
-    return {entry.name: entry.load() for entry in sorted(entry_points(group="estelam.stores"), key=lambda e: e.name)}
+    return {entry.name: entry.load() for entry in installed("estelam.stores")}
 
 
 def settings_of(service: str) -> StoreSettings:

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from estelam.core import addresses
 from estelam.core.exceptions import UsageError, UserFacingError, named_error
+from estelam.core.installed import installed
 from estelam.core.model_files import UNKNOWN_KEY, faults, load_toml
 from estelam.core.names import did_you_mean
 from estelam.core.note_keys import KeyKind, NoteKey
@@ -381,4 +381,4 @@ def _parse_variable(kind: type[SettingsSection], name: str, variable: str, text:
 
 
 def _sections() -> set[str]:
-    return {"client", "catalogue", "witness", *(entry.name for entry in entry_points(group="estelam.services"))}
+    return {"client", "catalogue", "witness", *(entry.name for entry in installed("estelam.services"))}
