@@ -327,6 +327,7 @@ def _write_settings(
         client_certificate = "pki/setad.crt"
         client_key = "pki/setad.key"
         """)
+    adapter += f'page_agencies = "{SAMPLES / "agencies.csv"}"\n'
     adapter += f'page_listen = "127.0.0.1:{ports["page"]}"\n' if "page" in ports else ""
     addresses = "".join(f'{name} = "127.0.0.1:{ports[name]}"\n' for name in sample_monitoring.SLUGS if name in ports)
     client = f'[catalogue]\nfolder = "{catalogue}"\n\n[client]\npki = "pki"\n\n[client.addresses]\n{addresses}'

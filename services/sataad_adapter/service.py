@@ -29,6 +29,7 @@ from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.provider_keys import ProviderKeys
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.verification import VerificationBackend
+from sataad_adapter.web.agencies import read_agencies
 from sataad_adapter.web.frontends import frontends
 
 
@@ -49,6 +50,7 @@ def check_files(settings: SetadSettings) -> None:
     check_serving_files(settings)
     _identity(settings).read()
     ProviderKeys(settings.provider_certificates, settings.provider_retired_keys, Clock())
+    read_agencies(settings.page_agencies)
 
 
 def _identity(settings: SetadSettings) -> ClientIdentity:

@@ -33,3 +33,6 @@ class SetadSettings(ServingSettings):
     page_officer_header: str = ""
     """The header in which the login proxy names the officer, in 1 to 64 characters; if set, requests without it are
     refused."""
+    page_agencies: Path | None = None
+    """Setad's member agencies, which the page suggests: CSV in UTF-8 with `agency_id` and `name`, as `load-agencies` of
+    the ministry's service takes it. A change is in force within a second."""

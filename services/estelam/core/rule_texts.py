@@ -31,7 +31,8 @@ RULE_TEXTS: dict[str, RuleText] = {
         "must be 1 to 32 digits, Latin letters and hyphens", "باید ۱ تا ۳۲ نویسه از ارقام، حروف لاتین و خط تیره باشد"
     ),
     "int64.gt": RuleText("must be greater than 0", "باید بزرگ‌تر از صفر باشد"),
-    # Beside the contract's rules: those of forms, commands and JSON, of the metadata and of the list of agencies.
+    # Beside the contract's rules: those of forms, commands and JSON, of the metadata, of the case reference and of the
+    # list of agencies.
     "field.empty": RuleText("is empty", "وارد نشده است"),
     "field.unknown": RuleText("is not a field of this method", "فیلد این متد نیست"),
     "field.repeated": RuleText("is given more than once", "بیش از یک بار آمده است"),
@@ -56,6 +57,7 @@ RULE_TEXTS: dict[str, RuleText] = {
         "باید یک بار و با ۲۲ تا ۶۴ نویسه تصادفی از رقم‌ها و حروف لاتین، خط تیره و زیرخط ارسال شود",
     ),
     "metadata.required": RuleText("is required by the grant", "طبق مجوز الزامی است و ارسال نشده است"),
+    "case.form": RuleText("must be one line of at most 64 characters", "باید یک سطر و حداکثر ۶۴ نویسه باشد"),
     "agency.member": RuleText(
         "is not a registered member of Setad: check the id, with its upper and lower case",
         "عضو ثبت‌شده سامانه ستاد نیست؛ شناسه و حروف بزرگ و کوچک آن را بازبینی کنید",

@@ -7,21 +7,43 @@ from google.protobuf.message import Message
 
 from estelam.core import normalize, validation
 from estelam.core.errors import Reason, Refusal, Violation
+from estelam.core.purpose import check_purpose
 from estelam.setad.v1 import note_verification_pb2 as pb
 
 FIELDS = tuple(field.name for field in pb.VerifyNoteRequest.DESCRIPTOR.fields)
-AMOUNT = "amount_rials"
+AMOUNT, AGENCY = "amount_rials", "executive_agency_id"
+CASE = "case_reference"
+"""The officer's own file number, optional: metadata of the inquiry, no field of the request."""
+INPUTS = (*FIELDS, CASE)
 
 
 def normalized_fields(typed: Mapping[str, str]) -> dict[str, str]:
     """Return each field in the contract's form where possible, else as typed."""
     fields = {name: normalize.normalize_digits(typed.get(name, "")) for name in FIELDS}
-    fields["executive_agency_id"] = normalize.normalize_identifier(typed.get("executive_agency_id", ""))
+    fields[AGENCY] = normalize.normalize_identifier(typed.get(AGENCY, ""))
     try:
         fields[AMOUNT] = str(normalize.parse_amount(typed.get(AMOUNT, "")))
     except ValueError:
         fields[AMOUNT] = normalize.normalize_identifier(typed.get(AMOUNT, ""))
     return fields
+
+
+def typed_amount(typed: Mapping[str, str]) -> int | None:
+    """Return the amount that the form holds; None if it holds none."""
+    try:
+        return normalize.parse_amount(typed.get(AMOUNT, ""))
+    except ValueError:
+        return None
+
+
+def parse_case(typed: Mapping[str, str]) -> str:
+    """Return the case reference that the form holds; empty without one.
+
+    Raises:
+        ValueError: no metadata can hold it.
+    """
+    case = normalize.normalize_text(typed.get(CASE, ""))
+    return check_purpose(case) if case else ""
 
 
 def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
@@ -41,8 +63,12 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
     except Refusal as refusal:
         for violation in refusal.violations:
             violations.setdefault(violation.field, violation)
+    try:
+        parse_case(typed)
+    except ValueError:
+        violations[CASE] = Violation.of(CASE, "case.form")
     if violations:
-        raise Refusal(Reason.FIELD_INVALID, [violations[name] for name in FIELDS if name in violations])
+        raise Refusal(Reason.FIELD_INVALID, [violations[name] for name in INPUTS if name in violations])
     return request
 
 

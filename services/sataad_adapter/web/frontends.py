@@ -20,6 +20,7 @@ from estelam.web.middleware import PacedRefusals
 from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import form
+from sataad_adapter.web.agencies import Agencies
 from sataad_adapter.web.ui import OfficerUi, officer_app
 
 
@@ -40,6 +41,7 @@ async def frontends(
 
     Raises:
         ServerError: a port can't be bound, or the certificate can't be used.
+        AgencyListError: the file `page_agencies` has another form.
     """
 
     def page_delay(scope: Scope) -> float:
@@ -59,6 +61,7 @@ async def frontends(
                 certificate=settings.client_certificate.read_bytes(),
                 officer_header=settings.page_officer_header,
                 keys=keys,
+                agencies=Agencies(settings.page_agencies, clock),
                 clock=clock,
             )
             page = PacedRefusals(officer_app(ui, settings.page_hosts), page_delay)

@@ -1,4 +1,4 @@
-"""The cookie by which a browser reads the results of its own forms: a random text, which this site made."""
+"""Cookies: a random text by which a browser reads the results of its own forms, and the agency of its last inquiry."""
 
 import re
 import secrets
@@ -7,6 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _BROWSER = re.compile("[0-9A-Za-z_-]{22}")
+_AGENCY = re.compile("[0-9A-Za-z-]{1,32}")
+_AGENCY_COOKIE = "estelam_agency"
+_YEAR_SECONDS = 365 * 86400
 
 
 def browser_of(request: Request) -> str | None:
@@ -23,6 +26,18 @@ def new_browser() -> str:
 def set_browser(request: Request, response: Response, browser: str) -> None:
     """Set the cookie until the browser is closed. Scripts can't read it, and forms of other sites don't send it."""
     set_cookie(request, response, _name(request), browser)
+
+
+def agency_of(request: Request) -> str:
+    """Return the agency for which this browser asked last; empty without one."""
+    value = request.cookies.get(_AGENCY_COOKIE, "")
+    return value if _AGENCY.fullmatch(value) else ""
+
+
+def set_agency(request: Request, response: Response, agency: str) -> None:
+    """Remember *agency*, if it is an agency's id, for a year."""
+    if _AGENCY.fullmatch(agency):
+        set_cookie(request, response, _AGENCY_COOKIE, agency, _YEAR_SECONDS)
 
 
 def set_cookie(request: Request, response: Response, name: str, value: str, max_age: int | None = None) -> None:

@@ -1,7 +1,8 @@
 """The officer's web UI: a form for the note's facts; a result page with YES and the parties, NO, or no answer."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized,
 from estelam.web.middleware import ErrorBoundary, took_turn
 from estelam.web.rendering import Language, SiteRenderer
 from sataad_adapter.web import csrf, form, receipts, session
+from sataad_adapter.web.agencies import Agencies
+from sataad_adapter.web.number_words import amount_lines, word_table
 from sataad_adapter.web.results import Owner, Results
 
 MAX_INQUIRY_BYTES = 16_384
@@ -43,7 +46,16 @@ MAX_RESULTS = 2000
 T = TypeVar("T")
 Typed = Mapping[str, str]
 
-RENDERER = SiteRenderer(__package__, fields=form.FIELDS, instant_of=to_datetime)
+RENDERER = SiteRenderer(
+    __package__,
+    fields=form.FIELDS,
+    inputs=form.INPUTS,
+    instant_of=to_datetime,
+    typed_amount=form.typed_amount,
+    amount_lines=amount_lines,
+    word_table=word_table,
+)
+_CASE_METADATA = "x-case-reference"
 
 
 class MissingOfficerHeader(Exception):  # noqa: N818 - names what is wrong
@@ -88,6 +100,7 @@ class OfficerUi:
     """PEM certificate of the organisation that runs the web UI, in whose name it inquires."""
     officer_header: str
     keys: Mapping[str, VerifyingKey]
+    agencies: Agencies
     clock: Clock
 
     def officer(self, request: Request) -> str:
@@ -122,6 +135,8 @@ class OfficerUi:
         """Call VerifyNote with the form *typed* in the name of the request's officer; return the inquiry."""
         officer = request.state.officer
         metadata = [("x-operator", encode_purpose(officer))] if officer else []
+        with contextlib.suppress(ValueError):  # a case reference that no metadata can hold is refused with the form
+            metadata += [(_CASE_METADATA, encode_purpose(case))] if (case := form.parse_case(typed)) else []
         call = call_handler(
             self.verify, request, form.encode_form(typed), certificate=self.certificate, metadata=metadata
         )
@@ -168,6 +183,7 @@ def officer_app(ui: OfficerUi, hosts: Sequence[str]) -> ASGIApp:
             Exception: _notice("none", 500),
         },
     )
+    app.state.agencies = ui.agencies
     return ErrorBoundary(app, PlainTextResponse("پاسخی داده نشد. No answer.", 500))
 
 
@@ -181,12 +197,15 @@ class _Pages:
 
     async def blank(self, request: Request, language: str) -> Response:
         """Show the empty form."""
-        return _show(request, language, "verify.html", typed={})
+        return _show(request, language, "verify.html", typed={form.AGENCY: session.agency_of(request)})
 
     async def ask(self, request: Request, _language: str) -> Response:
         """Inquire, and redirect to the result."""
         typed = await _form(request, MAX_INQUIRY_BYTES)
-        return _redirect(request, "answers", self._inquiries, await self._ui.inquire(request, typed))
+        typed |= {form.AGENCY: self._ui.agencies.id_of(typed.get(form.AGENCY, ""))}
+        response = _redirect(request, "answers", self._inquiries, await self._ui.inquire(request, typed))
+        session.set_agency(request, response, form.normalized_fields(typed)[form.AGENCY])
+        return response
 
     async def answer(self, request: Request, language: str) -> Response:
         """Show the result of an inquiry that was made: the answer, or that there is none. It asks nothing."""
@@ -263,7 +282,7 @@ def _header_text(value: str) -> str:
         return value
 
 
-async def _form(request: Request, at_most: int) -> Typed:
+async def _form(request: Request, at_most: int) -> dict[str, str]:
     """Return the fields of a form of this site, of *at_most* so many bytes; an uploaded file is its text.
 
     Raises:
@@ -291,6 +310,7 @@ def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.
         "answer.html",
         typed=inquiry.typed,
         sent=sent,
+        case=form.parse_case(inquiry.typed),
         reply=reply,
         archive=receipts.archive_lines(sent, reply),
         answered_at=reply.check_receipt.answered_at.ToDatetime(UTC),
@@ -301,7 +321,8 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
     """Show that there is no answer; the form with its mistakes if there are any."""
     retry_at = inquiry.ended_at + timedelta(seconds=refusal.retry_seconds or 0)
     wait_seconds = max(0, ceil((retry_at - now).total_seconds()))
-    violations = [found for found in refusal.violations if found.field in form.FIELDS]
+    fields = ((form.CASE if found.field == _CASE_METADATA else found.field, found) for found in refusal.violations)
+    violations = [replace(found, field=field) for field, found in fields if field in form.INPUTS]
     response = _show(
         request,
         language,
@@ -331,6 +352,14 @@ def _show_checked(request: Request, language: str, checked: CheckedReceipt) -> R
 
 
 def _show(request: Request, language: str, template: str, *, status: int = 200, **values: Any) -> Response:
+    agencies: Agencies = request.app.state.agencies
+    agency = session.agency_of(request)
+    values |= {
+        "officer": getattr(request.state, "officer", ""),
+        "agency": agency,
+        "agency_name": agencies.name,
+        "suggested": agencies.suggested(values.get("typed", {}).get(form.AGENCY, "")),
+    }
     place = request.url.path.partition(f"/{language}/")[2]
     return RENDERER.page(template, language, root=site_root(request), place=place, status=status, **values)
 

@@ -4,8 +4,10 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from structlog.testing import capture_logs
 from development.processes import run_command
 from development.sandbox import CHECK_BY_NATIONAL_ID, Sandbox
 from estelam.core.exceptions import ServerError
+from estelam.core.model import Inquiry, Purpose
 from estelam.core.settings import SettingsError
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases
@@ -25,6 +28,7 @@ from estelam.receipts.archive import ReceiptRecord, encode
 from estelam.receipts.problems import ReceiptProblem
 from estelam.receipts.receipt import canonical
 from estelam.web.rendering import messages_for
+from sataad_adapter.verification import VerificationBackend
 from tests.integration.setad.adapter_process import Adapter, running_adapter
 from tests.support.service import RunningService
 
@@ -57,6 +61,21 @@ def ask(
     language: str = "en",
 ) -> httpx.Response:
     return browser.post(f"/{language}/", data=dict(typed), headers=headers)
+
+
+@contextmanager
+def capture_metadata() -> Iterator[list[Purpose]]:
+    """Collect the purpose of each inquiry that the adapter passes on."""
+    sent: list[Purpose] = []
+    passed_on = VerificationBackend.answer
+
+    def answer(self: VerificationBackend, inquiry: Inquiry, *rest: Any) -> Any:
+        sent.append(inquiry.purpose)
+        return passed_on(self, inquiry, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VerificationBackend, "answer", answer)
+        yield sent
 
 
 def verdict(response: httpx.Response) -> str:
@@ -99,12 +118,12 @@ def test_logs_have_no_identifiers(officer: httpx.Client, offline: Adapter) -> No
 
 
 def test_refusal_is_shown(officer: httpx.Client) -> None:
-    """A mistake that the ministry finds is shown at its field, and everything typed is kept."""
+    """A mistake that the ministry finds is shown at its field in a whole sentence, and everything typed is kept."""
     response = ask(officer, TYPED | {"executive_agency_id": "setad-0001"})
 
     assert (400, "") == (response.status_code, verdict(response))
     assert "No answer was given: please correct these fields" in response.text
-    assert 'id="executive_agency_id_error">is not a registered member of Setad' in response.text
+    assert '_error">Executive agency&#39;s id is not a registered member of Setad' in response.text
     for value in (TYPED | {"executive_agency_id": "setad-0001"}).values():
         assert f'value="{value}"' in response.text
 
@@ -152,7 +171,7 @@ def test_typed_text_is_kept(officer: httpx.Client, offline: Adapter, wrong: str)
 
     assert 5 == invalid.text.count(f'value="{wrong}"')
     for value in TYPED.values():
-        assert 2 == unanswered.text.count(f'value="{value}"')
+        assert 2 == unanswered.text.count(f'" value="{value}"')
 
 
 def test_each_invalid_field_is_reported(officer: httpx.Client) -> None:
@@ -168,6 +187,26 @@ def test_invisible_characters_are_ignored(officer: httpx.Client) -> None:
     marked = {name: f"\u061c{value[:1]}\u2067{value[1:]}\ufe0f\u200f" for name, value in TYPED.items()}
 
     assert "yes status" == verdict(ask(officer, marked))
+
+
+def test_case_and_agency(shared: Sandbox, promissory: RunningService) -> None:
+    """The case reference is sent as metadata and shown; an agency is found by its name and remembered."""
+    agency = "اداره کل راه و شهرسازی استان نمونه شمالی"
+    typed = TYPED | {"case_reference": " پرونده ۱۲ ", "executive_agency_id": agency}
+    with (
+        capture_metadata() as sent,
+        running_adapter(shared, promissory.address, page_officer_header="x-forwarded-user") as adapter,
+        open_browser(adapter) as browser,
+    ):
+        browser.headers["x-forwarded-user"] = "a.officer"
+        answer, form = ask(browser, typed), browser.get("/en/")
+
+    assert "yes status" == verdict(answer)
+    assert "<bdi>پرونده ۱۲</bdi>" in answer.text
+    assert 'value="SETAD-0001" dir="auto"' in form.text
+    assert "Agency: <bdi>" + agency in form.text
+    assert "Officer: <bdi>a.officer" in form.text
+    assert ("پرونده ۱۲", "a.officer") == (sent[0].case_reference, sent[0].operator)
 
 
 CROSS_SITE_HEADERS = [

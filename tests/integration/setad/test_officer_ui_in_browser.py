@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from sataad_adapter.web.number_words import amount_lines
 from tests.integration.setad.adapter_process import Adapter
 from tests.integration.setad.test_officer_ui import TYPED
 from tests.support.browser import VARIANTS, Open, accessible, chromium, needs_chromium, pages
@@ -201,12 +202,14 @@ def test_mistake_found_by_the_ministry(open_page: Open, adapter: Adapter) -> Non
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
-def test_amount_is_grouped(open_page: Open, adapter: Adapter) -> None:
-    """The amount is shown with digit grouping while it is typed."""
-    page = open_page(f"{adapter.page}/fa/")
-    page.fill("#amount_rials", "25000000000")
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_amount_in_words(open_page: Open, adapter: Adapter, language: str) -> None:
+    """While the amount is typed, the script shows the words that the result shows too."""
+    page = open_page(f"{adapter.page}/{language}/")
+    for amount in (1, 20, 115, 25_000_000_000, 10_000_013, 2**63 - 8):
+        page.fill("#amount_rials", str(amount))
 
-    expect(page.locator("#amount_rials_hint")).to_contain_text("۲۵٬۰۰۰٬۰۰۰٬۰۰۰")
+        assert amount_lines(amount, language) == page.locator("#amount_words p").all_inner_texts()
 
 
 @pytest.mark.parametrize(("language", "scheme", "size"), VARIANTS)

@@ -19,20 +19,44 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
   });
 }
 
-// Show the amount with digit grouping while it is typed, so that an extra zero is noticed.
+// Show the amount in words while it is typed, so that an extra zero is noticed. The words come from the page.
 const ascii = (text) =>
   text.replace(/[۰-۹]/g, (d) => "۰۱۲۳۴۵۶۷۸۹".indexOf(d)).replace(/[٠-٩]/g, (d) => "٠١٢٣٤٥٦٧٨٩".indexOf(d));
 
+const inWords = (value, words) => {
+  if (value === 0n) return words.ones[0];
+  const groups = [];
+  for (let rest = value, scale = 0; rest; rest /= 1000n, scale++) {
+    const group = Number(rest % 1000n);
+    if (!group) continue;
+    const parts = group >= 100 ? [words.hundreds[Math.floor(group / 100)]] : [];
+    const below = group % 100;
+    const tens = words.tens[Math.floor(below / 10)];
+    if (below >= 20) parts.push(below % 10 ? tens + words.ones_join + words.ones[below % 10] : tens);
+    else if (below) parts.push(words.ones[below]);
+    groups.unshift(`${parts.join(words.tens_join)} ${words.scales[scale]}`.trim());
+  }
+  return groups.join(words.scales_join);
+};
+
 for (const amount of document.querySelectorAll("#amount_rials")) {
-  const hint = document.getElementById("amount_rials_hint");
-  const label = hint.textContent;
+  const shown = document.getElementById("amount_words");
+  const words = JSON.parse(shown.dataset.words);
   const show = () => {
     const digits = ascii(amount.value).replace(/[\s,_'،٬]/g, "");
-    const whole = /^[0-9]{1,19}$/.test(digits);
-    hint.textContent = whole ? `${label}: ${BigInt(digits).toLocaleString(document.documentElement.lang)}` : label;
+    const rials = /^[0-9]{1,19}$/.test(digits) ? BigInt(digits) : 0n;
+    const lines = rials ? [[rials, words.rial]] : [];
+    if (rials && rials % 10n === 0n) lines.push([rials / 10n, words.toman]);
+    shown.replaceChildren(
+      ...lines.map(([value, unit]) => {
+        const line = document.createElement("p");
+        const figures = value.toLocaleString(document.documentElement.lang);
+        line.textContent = `${figures} ${unit}: ${inWords(value, words)} ${unit}`;
+        return line;
+      }),
+    );
   };
   amount.addEventListener("input", show);
-  show();
 }
 
 // A page restored from the back/forward cache still shows its form as busy: reload it.
