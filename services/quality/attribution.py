@@ -1,9 +1,13 @@
 """Attribution of failed inquiries: which party each reason of the error catalogue is counted to."""
 
 from enum import StrEnum
+from typing import Final
 
 from estelam.core.errors import ERROR_CATALOGUE, Layer, Reason
 from estelam.telemetry.call_counts import CALLER_LEFT
+
+EXCHANGE: Final = "nix"
+"""The exchange centre's name in the catalogue: the third party of each agreement."""
 
 
 class Attribution(StrEnum):

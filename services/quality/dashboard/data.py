@@ -26,6 +26,7 @@ from quality.evaluation.period_data import load_period
 from quality.evaluation.report_model import Report
 from quality.periods import Month, minute_of
 from quality.records import PlannedOutage
+from quality.report.published import read_published
 from quality.settings import QualitySettings
 from quality.slo import Rulebook
 
@@ -83,7 +84,7 @@ class DashboardData:
         month, found = Month.of(self._clock.now()), []
         for _ in range(PAST_MONTHS):
             month = month.before()
-            published = report_archive.published(self._settings.reports, month, self._keys)
+            published = read_published(self._settings.reports, month, WORKING_GROUP, self._keys)
             found.append(published or self._load_report(month))
         return found
 

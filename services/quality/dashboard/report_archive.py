@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from estelam.core.keys import VerifyingKey
-from quality.evaluation.audience import WORKING_GROUP
-from quality.evaluation.report_model import VERSION, Named, Report
+from quality.evaluation.report_model import Named
 from quality.periods import Month, MonthError
 from quality.report import signing
 from quality.report.signing import ReportSignatureError
@@ -25,7 +22,6 @@ FILES: Mapping[str, str] = {
 }
 """Files of a report and their media types."""
 
-_REPORT = TypeAdapter(Report)
 _NAME = re.compile(r"(?P<month>[0-9]{4}-[0-9]{2})-(working-group|(provider|consumer)-[a-z0-9-]+)")
 
 
@@ -69,17 +65,6 @@ def read_file(folder: Path, name: str, file: str) -> bytes | None:
         return (folder / name / file).read_bytes()
     except OSError:
         return None
-
-
-def published(folder: Path, month: Month, keys: Mapping[str, VerifyingKey]) -> Report | None:
-    """The report of the whole *month* for the working group, or None if there is none with a valid signature."""
-    path = folder / f"{month}-{WORKING_GROUP}"
-    try:
-        signing.verify(path, keys)
-        report = _REPORT.validate_json((path / "figures.json").read_bytes())
-    except (ReportSignatureError, OSError, ValueError):
-        return None
-    return report if report.version == VERSION and not report.interim else None
 
 
 def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport | None:

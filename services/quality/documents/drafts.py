@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -11,12 +11,10 @@ from estelam.compat.check import MIN_NOTICE, MIN_OVERLAP
 from estelam.core.errors import ERROR_CATALOGUE
 from estelam.core.exceptions import UsageError
 from estelam.core.names import unknown_name
-from quality.attribution import Attribution, attribution_of
+from quality.attribution import EXCHANGE, Attribution, attribution_of
 from quality.report.i18n import Localizer
 from quality.slo import Rulebook
 
-EXCHANGE: Final = "nix"
-"""The exchange centre's name in the catalogue: the third party of each agreement."""
 _ATTRIBUTIONS = tuple(attribution for attribution in Attribution if attribution is not Attribution.PLANNED)
 
 

@@ -1,13 +1,14 @@
 """Builds the report of a month for one audience."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from estelam.catalogue.model import Catalogue, Service
 from estelam.telemetry import histogram
 from quality.attribution import Attribution
 from quality.evaluation import incidents, slo_results
+from quality.evaluation.actions import list_actions
 from quality.evaluation.audience import Audience
 from quality.evaluation.minute_states import StateMinutes
 from quality.evaluation.period_data import Key, PeriodData
@@ -80,7 +81,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
     slugs = {service.slug for service in services}
     minutes = summarize_minutes(StateMinutes.of(b"".join(data.own_minutes[name] for name in methods)))
     coverage = Coverage.of(minutes)
-    return Report(
+    report = Report(
         version=VERSION,
         month=str(data.period),
         begins=instant_of(data.first_minute),
@@ -108,6 +109,7 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
         ),
         ledger_alarms=tuple(_alarm(alarm) for alarm in data.alarms if alarm.service in slugs),
     )
+    return replace(report, actions=tuple(list_actions(report, view.catalogue)))
 
 
 def _alarm(alarm: LedgerAlarm) -> LedgerAlarmReport:

@@ -12,6 +12,9 @@ VERSION: Final = 2
 """The version of the form of `figures.json`. 1 had no version, and figures of 0 where nothing was measured."""
 
 
+UNPLANNED = frozenset({"provider", "exchange", "unknown"})
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """Something with a name in both languages."""
@@ -224,6 +227,35 @@ class LedgerAlarmReport:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierMonth:
+    """What the published report of the month before states."""
+
+    month: str
+    availability: float | None
+    inquiries: int | None
+    p95: float | None
+    met: int
+    broken: int
+    outages: int | None
+    """Unplanned ones; None if nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a report asks a party to do."""
+
+    kind: str
+    """objective (state the cause and the remedy), alarm, replace (a deprecated method), or measure"""
+    owner: Named
+    subject: Named
+    metric: str
+    """Of an objective that was not met."""
+    agreement: str
+    """Its agreement's number; empty for the minimum rules."""
+    due: date | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Report of one month for one audience."""
 
@@ -254,6 +286,31 @@ class Report:
     data: tuple[DataStatus, ...]
     ledgers: tuple[LedgerStatus, ...]
     ledger_alarms: tuple[LedgerAlarmReport, ...]
+    before: EarlierMonth | None = None
+    """None if the month before has no published report for this audience."""
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def unplanned(self) -> list[Outage]:
+        """The outages that the provider, the exchange, or nobody yet known caused."""
+        return [one for one in self.outages if one.fault in UNPLANNED]
+
+    @property
+    def verdicts_met(self) -> list[bool]:
+        """Whether each objective that was measured was met."""
+        return [one.met for result in self.slo_results for one in result.verdicts if one.met is not None]
+
+    def as_earlier(self) -> EarlierMonth:
+        """This report as the report of the next month refers to it."""
+        return EarlierMonth(
+            month=self.month,
+            availability=self.minutes.availability,
+            inquiries=self.counts.inquiries if self.counts else None,
+            p95=self.counts.p95 if self.counts else None,
+            met=self.verdicts_met.count(True),
+            broken=self.verdicts_met.count(False),
+            outages=None if self.coverage is Coverage.NOT_MEASURED else len(self.unplanned),
+        )
 
     def latency_bounds(self, service: str) -> dict[str, float]:
         """The strictest bound in milliseconds that any rule sets to each percentile (p50, p95, p99) of *service*."""

@@ -46,6 +46,17 @@ def _rows(report: Report) -> Iterator[Row]:
         yield from _outage(outage)
     for result in report.slo_results:
         yield from _verdicts(report.month, result)
+    yield from _actions(report)
+    yield from _ledgers(report)
+
+
+def _actions(report: Report) -> Iterator[Row]:
+    for action in report.actions:
+        about = ("action", action.subject.slug, action.owner.slug, report.month)
+        yield (*about, " ".join(filter(None, (action.kind, action.metric, action.agreement))), action.due)
+
+
+def _ledgers(report: Report) -> Iterator[Row]:
     for head in report.ledgers:
         yield ("ledger", head.service, "", head.seen.isoformat(), "head", f"{head.size}:{head.root}")
     for alarm in report.ledger_alarms:

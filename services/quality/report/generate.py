@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ from estelam.catalogue import loader
 from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.files import sync_folder, write_atomic
-from estelam.core.keys import SigningKey
+from estelam.core.keys import SigningKey, VerifyingKey, verifying_keys
 from estelam.storage.store import Store
 from quality import slo
 from quality.evaluation.audience import Audience
@@ -24,6 +24,7 @@ from quality.periods import Month, MonthError, minute_of
 from quality.report import signing
 from quality.report.export import as_csv, as_json
 from quality.report.html import LANGUAGES, ReportSignature, render_page
+from quality.report.published import folder_of, read_published
 from quality.settings import QualitySettings
 
 
@@ -65,14 +66,20 @@ def generate_reports(
     readers = [Audience.parse(audience, catalogue) for audience in audiences]
     if not force:
         for reader in readers:
-            _check_replaceable(_folder(settings, str(period), reader.name))
+            _check_replaceable(folder_of(settings.reports, period, reader.name))
     rules = slo.read(settings.rules, catalogue)
+    keys = verifying_keys(settings.signing_certificates, settings.retired_keys)
     signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
         data = load_period(connection, period=period, now=minute_of(now), catalogue=catalogue, rules=rules)
-    return [
-        _report(settings, build_report(AudienceView(data, reader, catalogue, rules), now), signer) for reader in readers
-    ]
+    reports = (build_report(AudienceView(data, reader, catalogue, rules), now) for reader in readers)
+    return [_report(settings, _compared(settings, report, keys), signer) for report in reports]
+
+
+def _compared(settings: QualitySettings, report: Report, keys: Mapping[str, VerifyingKey]) -> Report:
+    """Return *report* with what the month before was like, if its report was published."""
+    earlier = read_published(settings.reports, Month.parse(report.month).before(), report.audience, keys)
+    return replace(report, before=earlier.as_earlier() if earlier else None)
 
 
 def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> GeneratedReport:
@@ -83,17 +90,13 @@ def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> Ge
     ]
     signature = ReportSignature(signer.key_id, hashlib.sha256(content).hexdigest(), signature_hex)
     files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
-    folder = _folder(settings, report.month, report.audience)
+    folder = folder_of(settings.reports, Month.parse(report.month), report.audience)
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer, report.issued)})
-    met = [one.met for result in report.slo_results for one in result.verdicts if one.met is not None]
+    met = report.verdicts_met
     broken = met.count(False) if met else None
     return GeneratedReport(
         folder, report.counts.inquiries if report.counts else None, broken, report.interim, report.is_complete
     )
-
-
-def _folder(settings: QualitySettings, month: str, audience: str) -> Path:
-    return settings.reports / f"{month}-{audience}"
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -16,6 +16,7 @@ from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodR
 from quality.periods import Month, jalali
 from quality.report import charts
 from quality.report.i18n import WEEK, Localizer
+from quality.report.summary import summarize_month
 
 LANGUAGES = ("fa", "en")
 
@@ -54,8 +55,9 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             days=_month_days(report),
             names=lambda methods: _names(report, methods, l10n),
             callers=lambda method: _callers(report, method, l10n),
-            met=[v.met for result in report.slo_results for v in result.verdicts if v.met is not None],
-            unplanned=[one for one in report.outages if one.fault in {"provider", "exchange", "unknown"}],
+            met=report.verdicts_met,
+            unplanned=report.unplanned,
+            summary=summarize_month(report, l10n),
             by_service=_by_service(report),
             methods_of=lambda service, its: _methods_of(report, service, its),
             other="en" if l10n.persian else "fa",

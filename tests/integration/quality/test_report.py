@@ -99,6 +99,30 @@ def test_service_without_ledger(busy_store: QualityStore) -> None:
     ).read_text("utf-8")
 
 
+def test_month_before(busy_store: QualityStore) -> None:
+    """A report compares itself with the published one of the month before, and with none whose signature is broken."""
+    settings, clock = busy_store.settings, busy_store.clock()
+    [earlier] = generate_reports(settings, month="1405-07", audiences=["working-group"], clock=clock, force=True)
+    before = json.loads((generate(busy_store).folder / "figures.json").read_bytes())["before"]
+    (earlier.folder / "figures.csv").write_bytes(b"changed")
+    spoiled = json.loads((generate(busy_store, force=True).folder / "figures.json").read_bytes())["before"]
+
+    assert ("1405-07", None) == (before["month"], before["availability"])
+    assert spoiled is None
+
+
+def test_actions(busy_store: QualityStore) -> None:
+    """Each objective that was not met asks its owner for an action, in page and figures."""
+    folder = generate(busy_store).folder
+    figures = json.loads((folder / "figures.json").read_bytes())
+    broken = [v["metric"] for one in figures["slo_results"] for v in one["verdicts"] if v["met"] is False]
+    actions = [one for one in figures["actions"] if one["kind"] == "objective"]
+
+    assert broken == [one["metric"] for one in actions] != []
+    assert {"mefa", "setad", "cbi"} >= {one["owner"]["slug"] for one in actions}
+    assert "State the cause and the remedy" in (folder / "report.en.html").read_text("utf-8")
+
+
 def test_consumer_report_is_isolated(busy_store: QualityStore) -> None:
     """A consumer's report contains nothing of another consumer or of methods that it was not granted."""
     folder = generate(busy_store, "consumer:cbi").folder
