@@ -37,6 +37,8 @@ EXPECTED = {
     "unspecified": "NO ANSWER UNSPECIFIED",
 }
 """What each client prints about the numbers of the sandbox."""
+MADE = ("node_modules", "dist", "contract", "classes", "generated", "bin", "obj")
+"""Folders that a build makes."""
 MALFORMED = "NO ANSWER FIELD_INVALID caller after 1 calls serial"
 
 pytestmark = pytest.mark.slow
@@ -72,7 +74,25 @@ def _build_typescript(folder: Path, contract: Path) -> None:
     _run(["npm", "run", "build"], folder)
 
 
+def _build(folder: Path, contract: Path) -> None:
+    shutil.copytree(contract, folder / "contract")
+    _run(["sh", "build.sh"], folder)
+
+
+JARS = tuple(
+    f"/usr/share/java/{name}.jar"
+    for name in (
+        "grpc-netty",
+        "netty-codec-http2",
+        "netty-tcnative",
+        "protobuf",
+        "perfmark-api",
+        "gson",
+        "geronimo-annotation-1.3-spec",
+    )
+)
 LANGUAGES = {
+    "java": Language(("java", "javac", "protoc", "grpc_java_plugin", *JARS), _build, ("sh", "run.sh")),
     "typescript": Language(("node", "npm"), _build_typescript, ("node", "dist/client.js")),
     "python": Language((), _nothing, (sys.executable, "client.py")),
 }
@@ -123,7 +143,7 @@ def test_client(name: str, contract: Path, served: tuple[Sandbox, str], tmp_path
     if missing := [tool for tool in language.tools if not (shutil.which(tool) or Path(tool).exists())]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     folder = tmp_path / name
-    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("node_modules", "dist", "contract"))
+    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns(*MADE))
     language.build(folder, contract)
 
     def run(*arguments: str) -> list[str]:
