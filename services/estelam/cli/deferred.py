@@ -35,14 +35,14 @@ def implemented_in(module: str) -> Callable[[Callable[P, None]], Callable[P, Non
                 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             try:
                 found = implementation(run)
+                if not gc.isenabled():
+                    gc.freeze()
+                    gc.enable()
+                found(**given)
             except ModuleNotFoundError as error:
                 as_json = given.get("as_json") or getattr(given.get("options"), "as_json", False)
                 _exit_missing(error, as_json=bool(as_json))
                 raise
-            if not gc.isenabled():
-                gc.freeze()
-                gc.enable()
-            found(**given)
 
         vars(run)[MODULE] = module
         return run
@@ -63,8 +63,8 @@ def implementation(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _exit_missing(error: ModuleNotFoundError, *, as_json: bool) -> None:
-    """Print what to install and exit 1, if *error* is raised because an extra is not installed."""
+    """Print what to install and exit 21, if *error* is raised because an extra is not installed."""
     from estelam.cli import extras, output  # noqa: PLC0415 - declarations need neither
 
     if extra := extras.lacking(error):
-        output.exit_error(extras.missing(extra), as_json=as_json)
+        output.exit_error(extras.missing(extra), as_json=as_json, code=output.EXIT_UNAVAILABLE)

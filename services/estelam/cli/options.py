@@ -26,6 +26,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class PaperLanguage(StrEnum):
+    """The language of a paper."""
+
+    FA = "fa"
+    EN = "en"
+
+
 class ProofFormat(StrEnum):
     """The format of a proof."""
 

@@ -1,6 +1,8 @@
 """The style that every page links and every single-file document contains: design tokens and the font."""
 
 import base64
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -21,3 +23,11 @@ def inline_style() -> str:
     if not name:
         raise ValueError(f"tokens.css: does not name the font {FONT}")
     return f"{before}url(data:font/woff2;base64,{font}){after}"
+
+
+@cache
+def light_colours() -> Mapping[str, str]:
+    """Return the colours on light ground by their names without hyphens, as #rrggbb or #rgb."""
+    tokens = (files(__package__) / "static" / "tokens.css").read_text("utf-8")
+    light = tokens.partition(":root {")[2].partition("}")[0]
+    return {name.replace("-", "_"): value for name, value in re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6});", light)}

@@ -38,6 +38,16 @@ class ReceiptProblem(Enum):
         "the file has more replies than are verified here; use estelam receipt verify",
         "فایل بیش از آن پاسخ دارد که این‌جا بررسی شود؛ دستور estelam receipt verify را به کار برید",
     )
+    NOT_A_CERTIFICATE = (
+        Verdict.MALFORMED,
+        "it is no PDF with receipts attached, or is damaged; take the file as `receipt certificate` made it",
+        "PDF دارای رسیدهای پیوست نیست یا آسیب دیده است؛ خود فایل ساخته‌شده با receipt certificate را بدهید",
+    )
+    OTHER_PAGES = (
+        Verdict.UNCHECKED,
+        "only the attached receipts are proof, and valid: the pages are not those that this program makes of them",
+        "تنها رسیدهای پیوست سند و معتبر است؛ صفحه‌ها همان نیست که این برنامه از آن‌ها می‌سازد",
+    )
     NO_RECEIPT = (
         Verdict.MALFORMED,
         "replies of this method carry no receipt",

@@ -37,16 +37,16 @@ def test_missing_extra_json() -> None:
     done = estelam("conformance", "conformance", "list", "--json")
 
     assert "this command needs more packages: pip install 'estelam[conformance]'" == json.loads(done.stdout)["error"]
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (21, "")
 
 
 def test_conformance_without_extra() -> None:
-    """A command of the conformance kit, without the extra, prints one line and exits 1; its help needs no extra."""
+    """A command of the conformance kit, without the extra, prints one line and exits 21; its help needs no extra."""
     done = estelam("conformance", "conformance", "fixtures", "anywhere")
     help_text = estelam("conformance", "conformance", "list", "--help")
 
     assert done.stderr == "this command needs more packages: pip install 'estelam[conformance]'\n"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (21, "")
     assert help_text.returncode == 0
     assert "--only" in help_text.stdout
 

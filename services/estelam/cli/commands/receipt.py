@@ -1,30 +1,20 @@
 """Commands of `estelam receipt`: verify saved replies offline, and export their proofs."""
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from google.protobuf.json_format import MessageToDict
-
 from estelam.cli import output
-from estelam.cli.coverage_facts import coverage_facts
 from estelam.cli.options import ProofFormat
-from estelam.cli.signing_keys import named_keys, named_witnesses, service_keys
+from estelam.cli.signing_keys import named_witnesses
 from estelam.cli.verdicts import exit_not_valid
-from estelam.core import dates
-from estelam.core.clock import to_datetime
-from estelam.core.escape import visible
+from estelam.cli.verified_replies import VALID, VerifiedReplies, Verifiers
 from estelam.core.files import write_atomic
-from estelam.core.note_keys import NoteKey
 from estelam.inquiry.v1 import inquiry_pb2 as pb
-from estelam.receipts import receipt
-from estelam.receipts.archive import ReceiptRecord, read_archive
+from estelam.receipts.archive import read_archive
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.proofs import inclusion_text
 
-MAX_PRINTED = 100
+_PDF = b"%PDF-"
 
 
 def verify(
@@ -36,28 +26,22 @@ def verify(
     *,
     as_json: bool,
 ) -> None:
-    """Verify every reply of *file*; print each, or the counts alone of more than MAX_PRINTED."""
-    count, outcomes, first = 0, Counter[str](), []
+    """Verify every reply of *file*, or of those that are attached to a PDF, and print them."""
     with output.user_errors(as_json=as_json, code=output.EXIT_UNAVAILABLE):
         output.check_readable(file)
-        verifiers = _Verifiers(certificate, retired_keys, named_witnesses(witness_key or (), witnesses), witnesses)
+        verifiers = Verifiers(certificate, retired_keys, named_witnesses(witness_key or (), witnesses), witnesses)
+        if _is_pdf(file):
+            from estelam.cli.certificate.command import verify_certificate  # noqa: PLC0415 - needs the extra pdf
+
+            verify_certificate(file, verifiers, as_json=as_json)
+            return
+        verified = VerifiedReplies(as_json=as_json)
         try:
             for item in output.track(read_archive(file), "replies verified", as_json=as_json):
-                proven = verifiers.verify(item)
-                count += 1
-                outcomes[_outcome(proven)] += 1
-                if count <= MAX_PRINTED:
-                    first.append(_facts(item, proven, as_json=as_json))
+                verified.add(item, verifiers.verify(item))
         except InvalidReceipt as error:
-            exit_not_valid(error, f"{file}, reply {count + 1}", as_json=as_json)
-    numbers = {"count": count, "outcomes": dict(outcomes)}
-    if count > MAX_PRINTED:
-        output.print_record({"valid": True, **numbers}, as_json=as_json, title="VALID")
-    elif as_json:
-        output.print_record({"valid": True, **numbers, "replies": first}, as_json=True)
-    else:
-        for facts in first:
-            output.print_record(facts, as_json=False, title="VALID")
+            exit_not_valid(error, f"{file}, reply {verified.count + 1}", as_json=as_json)
+    verified.print(VALID)
 
 
 def export(file: Path, out: Path, form: ProofFormat, *, as_json: bool) -> None:
@@ -81,55 +65,6 @@ def export(file: Path, out: Path, form: ProofFormat, *, as_json: bool) -> None:
     output.print_record({"proofs": count, "folder": str(out)}, as_json=as_json)
 
 
-class _Verifiers:
-    """A verifier for each service whose replies the file holds."""
-
-    def __init__(
-        self,
-        certificates: list[Path] | None,
-        retired_keys: Path | None,
-        witnesses: Sequence[NoteKey],
-        needed: int,
-    ) -> None:
-        self._named = named_keys(certificates, retired_keys)
-        self._retired_keys = retired_keys
-        self._witnesses = witnesses
-        self._needed = needed
-        self._by_area: dict[str, receipt.Verifier] = {}
-
-    def verify(self, item: ReceiptRecord) -> receipt.VerifiedReceipt:
-        """Verify *item*."""
-        # estelam.AREA.v1 is signed by AREA-receipts.crt; the key of one service proves nothing about another's methods.
-        area = item.method.split(".")[1]
-        if area not in self._by_area:
-            keys = self._named or service_keys(area, self._retired_keys)
-            self._by_area[area] = receipt.Verifier(keys, witnesses=self._witnesses, needed=self._needed)
-        return self._by_area[area].verify(item.method, item.request, item.reply)
-
-
-def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[str, Any]:
-    entry, asked = proven.entry, MessageToDict(item.request, preserving_proto_field_name=True)
-    return {
-        "method": item.method,
-        "caller": entry.caller if as_json else visible(entry.caller),
-        "answered_at": to_datetime(entry.answered_at_micros),
-        "outcome": _outcome(proven),
-        **coverage_facts(item.reply),
-        "request": asked if as_json else {name: visible(str(value)) for name, value in asked.items()},
-        "ledger": proven.checkpoint.origin,
-        "index": proven.index,
-        "checkpoint": str(proven.checkpoint),
-        "key_id": proven.key_id,
-        **_witness_facts(proven, as_json=as_json),
-    }
-
-
-def _witness_facts(proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[str, Any]:
-    found = {each.witness: to_datetime(each.seconds * 1_000_000) for each in proven.cosignatures}
-    if as_json:
-        return {"cosigned_by": found}
-    return {"cosigned_by": "\n".join(f"{name}, {dates.format_second(at)}" for name, at in found.items()) or None}
-
-
-def _outcome(proven: receipt.VerifiedReceipt) -> str:
-    return pb.Outcome.Name(proven.entry.outcome).removeprefix("OUTCOME_")
+def _is_pdf(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_PDF)) == _PDF

@@ -1,4 +1,4 @@
-"""`estelam receipt`: verify saved replies offline, against the services' signing certificates, and export them."""
+"""`estelam receipt`: verify saved replies offline, by the services' signing certificates; export and certify them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,25 @@ import typer
 
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import Archive, AsJson, Certificates, ProofFormat, RetiredKeys, whole_number
+from estelam.cli.options import Archive, AsJson, Certificates, PaperLanguage, ProofFormat, RetiredKeys, whole_number
 
 app = typer.Typer(no_args_is_help=True)
+
+
+WitnessKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--witness-key",
+        help="A file of verifier keys of witnesses, one a line, whose cosignatures to verify; may be repeated.",
+        autocompletion=complete.files,
+    ),
+]
+Witnesses = Annotated[
+    int,
+    typer.Option(
+        parser=whole_number(0), metavar="N", help="How many of these witnesses must have cosigned the checkpoint."
+    ),
+]
 
 
 @app.command()
@@ -17,30 +33,49 @@ app = typer.Typer(no_args_is_help=True)
 def verify(
     file: Annotated[
         Path,
-        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+        typer.Argument(
+            help="The file that --save-receipt or a bulk check wrote, or a PDF of `receipt certificate`.",
+            autocompletion=complete.files,
+        ),
     ],
     certificate: Certificates = None,
     retired_keys: RetiredKeys = None,
-    witness_key: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A file of verifier keys of witnesses, one a line, whose cosignatures to verify; may be repeated.",
-            autocompletion=complete.files,
-        ),
-    ] = None,
-    witnesses: Annotated[
-        int,
-        typer.Option(
-            parser=whole_number(0), metavar="N", help="How many of these witnesses must have cosigned the checkpoint."
-        ),
-    ] = 0,
+    witness_key: WitnessKeys = None,
+    witnesses: Witnesses = 0,
     as_json: AsJson = False,
 ) -> None:
     """Verify that a service gave each reply to its request at its time.
 
     Exit 0: all are valid; 1: one is INVALID; 2: MALFORMED, the file is not as it was saved; 21: NOT CHECKED, no
     certificate is of the signing key at the time of the answer, the key was compromised, or too few witnesses cosigned.
-    Of more than 100 replies only the counts are printed.
+    Of more than 100 replies only the counts are printed. Of a PDF, the attached replies are verified, and exit 21 also
+    means that its pages are not those that this program makes of them with the same --witness-key files: they were
+    altered, or made by another version. Only the attachment is proof, and only what it says is printed.
+    """
+
+
+@app.command("certificate")
+@implemented_in("estelam.cli.certificate.command")
+def certify(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file that --save-receipt or a bulk check wrote.", autocompletion=complete.files),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The PDF file to write.", autocompletion=complete.files)
+    ],
+    language: Annotated[PaperLanguage, typer.Option("--lang", help="The language of the pages.")] = PaperLanguage.FA,
+    certificate: Certificates = None,
+    retired_keys: RetiredKeys = None,
+    witness_key: WitnessKeys = None,
+    witnesses: Witnesses = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write saved replies as a PDF for a court or a file: one page for each, with the receipts attached.
+
+    Everything is verified first, as `receipt verify` does, with its exit codes: a reply that is not valid gets no
+    certificate. The same replies give the same bytes. Needs the extra `pdf`.
     """
 
 

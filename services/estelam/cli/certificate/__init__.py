@@ -1,0 +1,1 @@
+"""Certificates of saved replies: one page for each, with the receipts attached, and their reading."""
