@@ -6,12 +6,14 @@ from io import BytesIO
 from itertools import islice
 from typing import Any
 
+import segno
 from google.protobuf.message import Message
+from markupsafe import Markup
 
 from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts import archive
+from estelam.receipts import archive, checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.receipt import VerifiedReceipt, Verifier
 from estelam.setad.v1 import note_verification_pb2 as pb
@@ -44,6 +46,23 @@ def archive_lines(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -
     """Return the archive of *reply*: one line for each of the ministry's replies in it."""
     records = (archive.ReceiptRecord(*parts) for parts in ministry_replies(request, reply))
     return b"".join(map(archive.encode, records)).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCode:
+    """The checkpoint of a receipt, for people who compare it, and as a QR code for a telephone."""
+
+    text: str
+    """ORIGIN SIZE:ROOT, with the root in hexadecimal."""
+    svg: Markup
+
+    @classmethod
+    def of(cls, receipt: inquiry_pb2.Receipt) -> "CheckpointCode":
+        """Return the checkpoint of a verified *receipt*."""
+        head = checkpoint.parse(receipt.checkpoint).checkpoint
+        text = f"{head.origin} {head}"
+        code = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, svgclass="qr", lineclass=None)
+        return cls(text, Markup(code))  # noqa: S704 - it is made of squares
 
 
 def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[VerifiedReply]:

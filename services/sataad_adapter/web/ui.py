@@ -313,6 +313,7 @@ def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.
         case=form.parse_case(inquiry.typed),
         reply=reply,
         archive=receipts.archive_lines(sent, reply),
+        checkpoint=receipts.CheckpointCode.of(reply.check_receipt),
         answered_at=reply.check_receipt.answered_at.ToDatetime(UTC),
     )
 
@@ -333,12 +334,19 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
         asked=form.is_valid(inquiry.typed),
         refusal=refusal,
         inquiry_id=inquiry.inquiry_id,
+        ended_at=inquiry.ended_at,
+        case=inquiry.typed.get(form.CASE, ""),
         retry_at=retry_at,
-        wait_seconds=None if refusal.retry_seconds is None else wait_seconds,
+        wait_seconds=wait_seconds if _may_help_to_wait(refusal) else None,
     )
     if refusal.retry_seconds is not None:
         response.headers["retry-after"] = str(wait_seconds)
     return response
+
+
+def _may_help_to_wait(refusal: Refusal) -> bool:
+    """Whether the same inquiry may be answered later: a note that changed between the two calls, at once."""
+    return refusal.retry_seconds is not None or refusal.reason is Reason.NOTE_NOT_CONFIRMED
 
 
 def _show_checked(request: Request, language: str, checked: CheckedReceipt) -> Response:

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from development.processes import run_command
 from development.sandbox import CHECK_BY_NATIONAL_ID, Sandbox
+from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import ServerError
 from estelam.core.model import Inquiry, Purpose
 from estelam.core.settings import SettingsError
@@ -187,6 +188,34 @@ def test_invisible_characters_are_ignored(officer: httpx.Client) -> None:
     marked = {name: f"\u061c{value[:1]}\u2067{value[1:]}\ufe0f\u200f" for name, value in TYPED.items()}
 
     assert "yes status" == verdict(ask(officer, marked))
+
+
+REMEDIES = {
+    Reason.DATA_STALE: ("If it lasts", 'data-wait="60"', True),
+    Reason.OUTAGE_ANNOUNCED: ("If it lasts", "Ask again after", True),
+    Reason.NOTE_NOT_CONFIRMED: ("If it lasts", "You can ask again now", True),
+    Reason.PROVIDER_CONTRADICTS: (">Tell the administrator", "PROVIDER_CONTRADICTS\n", False),
+}
+"""What the page offers for a reason: its heading, a part of it, and whether it offers to ask again."""
+
+
+def test_remedy_follows_reason(shared: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where the same inquiry may be answered later, the page offers it; the text to copy names nobody."""
+    refusals = iter(Refusal(each, retry_seconds=9000 if "OUTAGE" in each else None) for each in REMEDIES)
+
+    def refuse(_self: object, _inquiry: object, _seconds: float, done: Callable[[Refusal], None]) -> Callable[[], None]:
+        done(next(refusals))
+        return lambda: None
+
+    monkeypatch.setattr(VerificationBackend, "answer", refuse)
+    with running_adapter(shared, "127.0.0.1:1") as adapter, open_browser(adapter) as browser:
+        pages = {reason: ask(browser).text for reason in REMEDIES}
+
+    for reason, (heading, part, again) in REMEDIES.items():
+        text = pages[reason]
+        copied = text[text.index("<textarea") : text.index("</textarea>")]
+        assert (True, True, again) == (heading in text, part in text, "Try again" in text), reason
+        assert not any(value in copied for value in TYPED.values())
 
 
 def test_case_and_agency(shared: Sandbox, promissory: RunningService) -> None:

@@ -202,6 +202,19 @@ def test_mistake_found_by_the_ministry(open_page: Open, adapter: Adapter) -> Non
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
+def test_printed_sheet(open_page: Open, adapter: Adapter) -> None:
+    """A printed answer has the case, the answer, the inquiry id and the checkpoint as a QR code, and no buttons."""
+    page = open_page(f"{adapter.page}/en/")
+    ask(page, case_reference="1405/12", amount_rials="1")
+    page.emulate_media(media="print")
+
+    for shown in (".head", ".verdict", ".qr", ".paper"):
+        expect(page.locator(shown)).to_be_visible()
+    expect(page.locator(".head")).to_contain_text("1405/12")
+    expect(page.get_by_label("Receipt")).to_contain_text(re.compile("estelam/promissory/[0-9]{11} [0-9]+:[0-9a-f]{64}"))
+    expect(page.locator("button:visible")).to_have_count(0)
+
+
 @pytest.mark.parametrize("language", ["fa", "en"])
 def test_amount_in_words(open_page: Open, adapter: Adapter, language: str) -> None:
     """While the amount is typed, the script shows the words that the result shows too."""

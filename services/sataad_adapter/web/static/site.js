@@ -59,6 +59,39 @@ for (const amount of document.querySelectorAll("#amount_rials")) {
   amount.addEventListener("input", show);
 }
 
+// Count down to the time at which the same inquiry may help; until then the button asks nothing.
+for (const timer of document.querySelectorAll("[data-wait]")) {
+  const button = timer.closest("form").querySelector("button");
+  const end = performance.now() + 1000 * timer.dataset.wait;
+  const show = () => {
+    const left = Math.ceil((end - performance.now()) / 1000);
+    button.disabled = left > 0;
+    const count = Math.max(left, 0).toLocaleString(document.documentElement.lang);
+    timer.textContent = left > 0 ? timer.dataset.text.replace("#", count) : timer.dataset.over;
+    if (left > 0) setTimeout(show, 1000);
+  };
+  show();
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const text = document.getElementById(button.dataset.copy);
+    text.select();
+    try {
+      await navigator.clipboard.writeText(text.value);
+      button.textContent = button.dataset.done;
+    } catch {
+      // The text is selected, to be copied with the keyboard.
+    }
+  });
+}
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+
 // A page restored from the back/forward cache still shows its form as busy: reload it.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
