@@ -105,7 +105,7 @@ lock: $(VENV)/.ready ## Update requirements/ after a change of dependencies (ARG
 		$(COMPILE) --universal - --constraints requirements/development.txt --output-file requirements/build.txt
 
 .PHONY: conformance
-conformance: $(VENV)/.ready ## Run the conformance kit against our own services (ARGS=--postgresql: on PostgreSQL; ARGS=--profile=core)
+conformance: $(VENV)/.ready ## Run the conformance kit against our own services (ARGS=--http: the JSON APIs; ARGS=--postgresql; ARGS=--profile=core)
 	GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tools.commands.conformance $(ARGS)
 
 .PHONY: protos

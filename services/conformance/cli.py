@@ -47,6 +47,9 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="The folder `steering` of the fixtures.", autocompletion=complete.files),
     ] = None,
+    http: Annotated[
+        bool, typer.Option("--http", help="Test the services' JSON APIs, whose addresses are given; see docs/api.md.")
+    ] = False,
     profile: Chosen = Profile.FULL,
     without_changes: Annotated[
         bool, typer.Option("--without-changes", help="The target can't change its data in a run; it is a partial run.")

@@ -43,6 +43,8 @@ class CallResult:
     """When it ended, in seconds since 1970 by this machine's clock."""
     closed: bool = False
     """Whether the connection was refused or closed without a response."""
+    is_http: bool = False
+    """Whether it came from a JSON API, which has no pushback and no state of a quota in its details."""
 
     @property
     def is_refusal(self) -> bool:
@@ -172,4 +174,5 @@ def _result(call: Any) -> CallResult:
         initial_metadata=tuple((key, value) for key, value in call.initial_metadata() or ()),
         ended_at=time.time(),
         closed=unavailable and bool(_CONNECTION_LOST.search(message)),
+        is_http=getattr(call, "is_http", False),
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import typer
 
-from conformance import case_loader, fixtures, known_failures, runner
+from conformance import case_loader, fixtures, http_channel, known_failures, preflight, runner
 from conformance.case import Case, Instance
+from conformance.client import open_channel
 from conformance.profile import Profile
 from conformance.reports import html, junit, signed_json, terminal
 from conformance.results import Outcome
@@ -41,6 +42,7 @@ def run(
     known_failing: Path | None,
     jobs: int,
     *,
+    http: bool,
     without_changes: bool,
     force: bool,
     as_json: bool,
@@ -61,7 +63,8 @@ def run(
         )
         target = Target(addresses, pki, steering, ministry)
         cases = case_loader.read()
-        scoped = in_scope(cases, target, profile)
+        given = in_scope(cases, target, profile)
+        scoped = [case for case in given if not http or http_channel.is_applicable(case)]
         chosen = case_loader.select(cases, only or ())
         tested = [case for case in scoped if case in chosen and not (without_changes and case.changes_data)]
         if not tested:
@@ -71,9 +74,19 @@ def run(
         _warn_without_steering(tested, target, as_json=as_json)
     with terminal.Progress(output.err) as progress:
         progress.total(len(tested))
-        result = runner.run(tested, target, jobs=jobs, progress=progress.done, known=excused, profile=profile)
+        result = runner.run(
+            tested,
+            target,
+            jobs=jobs,
+            progress=progress.done,
+            known=excused,
+            profile=profile,
+            opener=http_channel.open_channel if http else open_channel,
+            probe=http_channel.find_problems if http else preflight.find_problems,
+        )
     cut = [case for case in scoped if case not in tested]
-    result = replace(result, left_out=len(cases) - len(scoped), cut=cut)
+    not_applicable = len(given) - len(scoped)
+    result = replace(result, left_out=len(cases) - len(given), not_applicable=not_applicable, cut=cut)
     if not as_json:
         terminal.show(result, output.out)
     try:

@@ -101,6 +101,8 @@ class RunResult:
     """Why no case could run, if none could."""
     profile: Profile = Profile.FULL
     """The profile that was tested."""
+    not_applicable: int = 0
+    """Number of cases of the tested services and profile that do not apply to the target's transport."""
     cut: Sequence[Case] = ()
     """Cases of the tested services and profile that were left out."""
 

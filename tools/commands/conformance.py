@@ -51,37 +51,41 @@ def ministry_address(folder: Path) -> str:
 
 
 @contextmanager
-def our_services(folder: Path, stores: Mapping[str, str] | None = None) -> Iterator[Addresses]:
+def our_services(folder: Path, stores: Mapping[str, str] | None = None, *, http: bool = False) -> Iterator[Addresses]:
     """Write the fixtures into *folder* and run every instance of our services on them, controlled by its files.
 
-    *stores* are URLs of empty stores by instance name; an instance without one uses SQLite in the folder.
+    *stores* are URLs of empty stores by instance name; an instance without one uses SQLite in the folder. With *http*
+    the addresses are those of the JSON APIs.
     """
     folder = folder.resolve()
     fixtures.write(folder)
     ours = folder / "ours"
     ours.mkdir()
+    apis = {member: f"127.0.0.1:{port}" for member, port in free_ports(*Instance).items()} if http else {}
     with ExitStack() as stack:
         targets = [
-            stack.enter_context(ConformanceTarget(folder, _prepared(folder, service, stores or {})))
+            stack.enter_context(ConformanceTarget(folder, _prepared(folder, service, stores or {}, apis)))
             for service in ("promissory", "judiciary")
         ]
         addresses = {member: address for target in targets for member, address in target.addresses().items()}
         targets.append(
-            stack.enter_context(ConformanceTarget(folder, _adapters(folder, addresses[Instance.PROMISSORY])))
+            stack.enter_context(ConformanceTarget(folder, _adapters(folder, addresses[Instance.PROMISSORY], apis)))
         )
         addresses |= targets[-1].addresses()
         for member, address in addresses.items():
             _await_health(folder / "pki", member, address)
-        yield addresses
+        yield {member: apis.get(member, address) for member, address in addresses.items()}
         for target in targets:
             target.terminate()
 
 
-def _prepared(folder: Path, service: str, stores: Mapping[str, str]) -> dict[Instance, ServingSettings]:
+def _prepared(
+    folder: Path, service: str, stores: Mapping[str, str], apis: Mapping[str, str]
+) -> dict[Instance, ServingSettings]:
     """The settings of every instance of a service with a store, migrated and, for the main instance, loaded."""
     members: dict[Instance, ServingSettings] = {}
     for member in (instance for instance in STORING if instance.service == service):
-        settings = _storing(folder, member, stores.get(member))
+        settings = _storing(folder, member, stores.get(member), apis)
         migrate(settings.store, settings.MIGRATIONS)
         members[member] = settings
         if member == service:
@@ -89,13 +93,13 @@ def _prepared(folder: Path, service: str, stores: Mapping[str, str]) -> dict[Ins
     return members
 
 
-def _storing(folder: Path, member: Instance, store: str | None) -> StoreSettings:
+def _storing(folder: Path, member: Instance, store: str | None, apis: Mapping[str, str]) -> StoreSettings:
     kind = PromissorySettings if member.service == "promissory" else JudiciarySettings
     pki, keyring = folder / "pki", folder / "ours" / f"{member}.keys"
     keyring.touch(mode=0o600)
     keyring.write_text(new_keyring_line("k1"), "ascii")
     return kind(
-        **_serving(folder, member),
+        **_serving(folder, member, apis),
         store=store or f"sqlite:///{folder / 'ours' / member}",
         signing_key=pki / f"{member.service}-receipts.key",
         signing_certificates=(pki / f"{member.service}-receipts.crt",),
@@ -103,11 +107,12 @@ def _storing(folder: Path, member: Instance, store: str | None) -> StoreSettings
     )
 
 
-def _serving(folder: Path, member: Instance) -> dict[str, Any]:
+def _serving(folder: Path, member: Instance, apis: Mapping[str, str]) -> dict[str, Any]:
     table = folder / "ours" / f"{member.service}-access.toml"
     write_access(folder, table)
     return {
         "listen": "127.0.0.1:0",
+        "api_listen": apis.get(member, ""),
         "certificate": folder / "pki" / f"{member.service}-server.crt",
         "private_key": folder / "pki" / f"{member.service}-server.key",
         "ca_certificates": folder / "pki" / "ca.crt",
@@ -136,12 +141,12 @@ def _load(folder: Path, settings: StoreSettings) -> None:
         load_file(settings, promissory_load.NOTES, data / "notes.csv", cut_at, whole=True)
 
 
-def _adapters(folder: Path, ministry: str) -> dict[Instance, ServingSettings]:
+def _adapters(folder: Path, ministry: str, apis: Mapping[str, str]) -> dict[Instance, ServingSettings]:
     pki = folder / "pki"
 
     def adapter(member: Instance, *, provider: str = ministry, signer: str = "promissory") -> SetadSettings:
         return SetadSettings(
-            **_serving(folder, member),
+            **_serving(folder, member, apis),
             provider=provider,
             provider_certificates=(pki / f"{signer}-receipts.crt",),
             client_certificate=pki / "setad.crt",
@@ -200,6 +205,7 @@ def main() -> None:
     """Run the kit against our own services; exit as the kit's command does."""
     parser = argparse.ArgumentParser(prog="make conformance", description=main.__doc__)
     parser.add_argument("--postgresql", action="store_true", help="stores on a real PostgreSQL instead of SQLite")
+    parser.add_argument("--http", action="store_true", help="test the JSON APIs")
     parser.add_argument("--profile", default="full", choices=list(Profile))
     parser.add_argument("--only", action="append", default=[], metavar="CLAUSE|CASE")
     chosen = parser.parse_args()
@@ -207,8 +213,12 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="estelam-conformance-")))
         stores = stack.enter_context(on_postgresql()) if chosen.postgresql else None
-        addresses = stack.enter_context(our_services(folder, stores))
-        words = [f"--profile={chosen.profile}", *(f"--only={only}" for only in chosen.only)]
+        addresses = stack.enter_context(our_services(folder, stores, http=chosen.http))
+        words = [
+            f"--profile={chosen.profile}",
+            *(["--http"] if chosen.http else []),
+            *(f"--only={only}" for only in chosen.only),
+        ]
         arguments = [*command(folder, addresses, REPORTS), *words]
         status = subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False).returncode
     Console(highlight=False, soft_wrap=True).print(f"report: {REPORTS / _FILES['html']}")

@@ -62,6 +62,7 @@ def write(path: Path, run: RunResult) -> None:
         verdicts=run.verdicts,
         clauses=case_loader.clauses(),
         left_out=run.left_out + len(run.cut),
+        not_applicable=run.not_applicable,
         counts=status_counts(run),
         marks=_MARKS,
         colours=_COLOURS,

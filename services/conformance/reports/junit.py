@@ -38,6 +38,8 @@ def _add_profiles(root: Element, run: RunResult) -> None:
     properties = SubElement(suite, "properties")
     for profile, verdict in run.verdicts.items():
         SubElement(properties, "property", name=profile, value=verdict_text(verdict))
+    if run.not_applicable:
+        SubElement(properties, "property", name="not applicable over HTTP", value=str(run.not_applicable))
     if run.error:
         case = SubElement(suite, "testcase", classname="profile", name=run.profile)
         SubElement(case, "error", message=visible_lines(run.error))

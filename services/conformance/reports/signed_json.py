@@ -104,6 +104,7 @@ def report_content(run: RunResult) -> dict[str, Any]:
         "targets": dict(run.targets),
         "counts": {str(status): count for status, count in status_counts(run).items()},
         "left_out": run.left_out,
+        "not_applicable": run.not_applicable,
         "cut": [case.id for case in run.cut],
         "cases": [_case(result) for result in run.results],
     }

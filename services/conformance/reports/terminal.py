@@ -70,6 +70,9 @@ def show(run: RunResult, console: Console) -> None:
         console.print(Text.assemble(f"  {profile:18}", (verdict_text(verdict), _STYLES[verdict.outcome])))
     for name, address in run.targets.items():
         console.print(Text(f"  {name:18}{visible_lines(address)}", style="dim"))
+    if run.not_applicable:
+        words = f"  {run.not_applicable} cases about gRPC alone are not applicable over HTTP"
+        console.print(Text(words, style="dim"))
     if left_out := run.left_out + len(run.cut):
         console.print(Text(f"  {left_out} cases were excluded: nothing is known about them", style="dim"))
 

@@ -118,7 +118,7 @@ def _violations(kind: type[Message], text: bytes) -> Iterator[Violation]:
 def _is_readable(kind: type[Message], field: str, value: Any) -> bool:
     # json_format rounds numbers with a point or an exponent, and takes all that int() does, as "1_000" and "۵".
     if kind.DESCRIPTOR.fields_by_name[field].cpp_type == FieldDescriptor.CPPTYPE_INT64 and not (
-        type(value) is int or (isinstance(value, str) and re.fullmatch("[0-9]+", value))
+        type(value) is int or (isinstance(value, str) and re.fullmatch("-?[0-9]+", value))
     ):
         return False
     try:
