@@ -182,6 +182,7 @@ TOLERATED = {
     "Outage._check_duration": "the same",
     "FileReloader.refresh": "the same",
     "FileReloader._refresh": "the same",
+    "FileReloader._load_changed": "the same",
     "FileReloader._is_fresh": "the same",
     "FileReloader._known": "the same",
     "FileReloader._are_still": "the same",

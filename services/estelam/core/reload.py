@@ -95,7 +95,7 @@ class FileReloader(Generic[T]):
 
         A failure that leaves the last value in place is reported once, until it changes or a load succeeds. A check
         within the interval after the last one does nothing. The first load begins no interval, so that a change right
-        after it is found by the next check. Several threads may call it; one of them loads.
+        after it is found by the next check. Several threads may call it; one of them loads, and the others wait for it.
 
         Raises:
             OSError: there is no value yet, and the status of a file can't be read.
@@ -121,8 +121,14 @@ class FileReloader(Generic[T]):
     def _refresh(self) -> bool:
         if self._is_fresh():
             return False
-        if self._value is not None:
-            self._next_check = self._monotonic() + self._interval_seconds
+        next_check = self._next_check if self._value is None else self._monotonic() + self._interval_seconds
+        try:
+            return self._load_changed()
+        finally:
+            # Only now: other threads wait for a load that has begun, instead of going on with the value before it.
+            self._next_check = next_check
+
+    def _load_changed(self) -> bool:
         stamps = tuple(file_stamp(path) for path in self._files())
         if self._value is not None and not self._are_still(stamps):
             return False

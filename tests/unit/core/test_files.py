@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -99,6 +100,25 @@ def test_interval_bounds_checks(file: Path) -> None:
     reading.now += 1
     assert reading.reloader.refresh()
     assert reading.reloader.value == "two"
+
+
+def test_threads_wait_for_a_load(file: Path) -> None:
+    """A thread that checks during another's load goes on with the new value, not with the one before it."""
+    reading = Reading(file, interval_seconds=1.0)
+    reading.reloader.refresh()
+    write_atomic(file, "two")
+    seen: list[str] = []
+    other = Thread(target=lambda: seen.append(reading.reloader.value) if not reading.reloader.refresh() else None)
+
+    def start_other() -> None:
+        other.start()
+        other.join(0.1)
+
+    reading.during = start_other
+    reading.reloader.refresh()
+    other.join()
+
+    assert ["two"] == seen
 
 
 def test_only_still_files_are_loaded(file: Path) -> None:
