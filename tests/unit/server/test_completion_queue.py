@@ -1,6 +1,7 @@
 """The polled server: every call gets one end, whatever its caller or its handler does."""
 
 import base64
+import ctypes
 import gc
 import os
 import threading
@@ -110,6 +111,13 @@ def open_calls() -> int:
     """The number of Call objects that anything still refers to."""
     gc.collect()
     return sum(isinstance(found, Call) for found in gc.get_objects())
+
+
+def used_mib() -> float:
+    """The memory of this process without what the allocator keeps for later, which depends on the tests before."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return resident_mib(os.getpid())
 
 
 def headers(path: bytes = b"/package.Service/Method", *more: tuple[bytes, bytes]) -> bytes:
@@ -568,7 +576,7 @@ def connect_and_reset(port: int, times: int) -> None:
         connection.close()
 
 
-@pytest.mark.parametrize("times", [1500, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1500, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_connections_and_resets_leave_nothing(start: Start, times: int) -> None:
     """Connections that are cut with calls in every state leave no call behind, and the server goes on."""
     server = start(echo)
@@ -579,8 +587,8 @@ def test_connections_and_resets_leave_nothing(start: Start, times: int) -> None:
     assert server.faults == []
 
 
-@pytest.mark.parametrize("times", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_calls_leave_no_memory(start: Start, times: int) -> None:
+@pytest.mark.slow
+def test_calls_leave_no_memory(start: Start) -> None:
     """Memory does not grow with the number of calls, answered or refused."""
 
     def serve(call: Call) -> None:
@@ -601,8 +609,8 @@ def test_calls_leave_no_memory(start: Start, times: int) -> None:
                     call.exception()
 
         run(2_000)
-        before = resident_mib(os.getpid())
-        run(times)
+        before = used_mib()
+        run(50_000)
 
-        assert resident_mib(os.getpid()) - before < 6
+        assert used_mib() - before < 5
     assert until(lambda: open_calls() == 0)
