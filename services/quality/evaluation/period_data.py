@@ -58,17 +58,15 @@ class PeriodData:
     """The instant, in microseconds since 1970, up to which the traffic of each service was read."""
     probed_until: dict[str, int] = field(default_factory=dict)
     """The end of the last minute in which each method was probed."""
+    first_minute: int = field(init=False)
+    """First minute of the period."""
     counting: dict[str, range] = field(init=False)
     """The minutes from the first to the last in which each service counted its calls."""
 
     def __post_init__(self) -> None:
-        """Note between which minutes each service counted."""
+        """Find, once, where the period begins and between which minutes each service counted."""
+        self.first_minute = self.period.first_minute
         self.counting = {wire: range(min(minutes), max(minutes) + 1) for wire, minutes in self.counted.items()}
-
-    @property
-    def first_minute(self) -> int:
-        """First minute of the period."""
-        return self.period.first_minute
 
     def is_counted(self, name: str) -> bool:
         """Whether the inquiries of the method *name* are known: counted by its service, or read from its ledger."""
