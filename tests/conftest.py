@@ -18,7 +18,9 @@ from estelam.client.channel import ClientIdentity, direct_channel
 from estelam.core.clock import Clock
 from estelam.server.service import run_recording_service
 from judiciary.methods import LOOKUPS
+from judiciary.recall import CaseRecallSource
 from promissory.methods import lookups
+from promissory.recall import NoteRecallSource
 from tests.support import scheduling
 from tests.support.service import RunningService
 from tools.env import postgres
@@ -155,13 +157,13 @@ def start() -> Iterator[Callable[[Any], RunningService]]:
 def promissory_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """Opens the promissory service of *sandbox* on a free port."""
     settings = sandbox.promissory(listen="127.0.0.1:0", **overrides)
-    return lambda: run_recording_service(settings, lookups(settings), clock=clock)
+    return lambda: run_recording_service(settings, lookups(settings), NoteRecallSource(), clock=clock)
 
 
 def judiciary_opening(sandbox: Sandbox, clock: Clock | None = None, **overrides: object) -> Callable[[], Any]:
     """Opens the judiciary service of *sandbox* on a free port."""
     settings = sandbox.judiciary(listen="127.0.0.1:0", **overrides)
-    return lambda: run_recording_service(settings, LOOKUPS, clock=clock)
+    return lambda: run_recording_service(settings, LOOKUPS, CaseRecallSource(), clock=clock)
 
 
 @pytest.fixture(scope="session")

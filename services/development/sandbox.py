@@ -49,6 +49,7 @@ GET_NOTE_PARTIES = "estelam.promissory.v1.PromissoryNoteInquiryService/GetNotePa
 CHECK_BY_NATIONAL_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByNationalId"
 CHECK_BY_TRACKING_ID = "estelam.judiciary.v1.ChequeCaseInquiryService/CheckByTrackingId"
 VERIFY_NOTE = "estelam.setad.v1.NoteVerificationService/VerifyNote"
+LIST_CHANGED_ANSWERS = "estelam.inquiry.v1.AnswerChangeService/ListChangedAnswers"
 
 APIS = {"promissory": "promissory_api", "judiciary": "judiciary_api", "setad": "api"}
 """The name of the port of each service's JSON API."""
@@ -61,6 +62,9 @@ GRANTS = (
     ("cbi", CHECK_BY_NATIONAL_ID, "R3.1.1"),
     ("cbi", CHECK_BY_TRACKING_ID, "R3.1.2"),
     ("setad", VERIFY_NOTE, "R2.0"),
+    ("cbi", LIST_CHANGED_ANSWERS, "R3.1"),
+    ("setad", LIST_CHANGED_ANSWERS, "R2.0"),
+    ("agency", LIST_CHANGED_ANSWERS, "R2.1"),
 )
 
 

@@ -36,8 +36,10 @@ from estelam.server.process import run_until_shutdown
 from estelam.server.service import run_recording_service
 from estelam.storage.coverage import Coverage
 from judiciary.methods import LOOKUPS
+from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
 from promissory.methods import lookups
+from promissory.recall import NoteRecallSource
 from promissory.settings import PromissorySettings
 from sataad_adapter import service as adapter
 from sataad_adapter.settings import SetadSettings
@@ -171,7 +173,8 @@ def open_recording(settings: PromissorySettings | JudiciarySettings, **options: 
     require_mark(settings.signing_certificates)
     methods = lookups(settings) if isinstance(settings, PromissorySettings) else LOOKUPS
     found = {method: with_coverage(lookup) for method, lookup in methods.items()}
-    return run_recording_service(settings, found, wrap_backend=_at_provider, **options)
+    facts = NoteRecallSource() if isinstance(settings, PromissorySettings) else CaseRecallSource()
+    return run_recording_service(settings, found, facts, wrap_backend=_at_provider, **options)
 
 
 def open_adapter(settings: SetadSettings, **options: Any) -> Any:

@@ -7,6 +7,7 @@ from estelam.server.file_check import check_store_files
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import run_recording_service
 from judiciary.methods import LOOKUPS
+from judiciary.recall import CaseRecallSource
 from judiciary.settings import JudiciarySettings
 
 
@@ -17,7 +18,7 @@ def main(load: Callable[[], JudiciarySettings], port_file: Path | None = None) -
     """
     run_until_shutdown(
         load,
-        lambda settings: run_recording_service(settings, LOOKUPS),
+        lambda settings: run_recording_service(settings, LOOKUPS, CaseRecallSource()),
         check=check_store_files,
         port_file=port_file,
     )

@@ -7,6 +7,7 @@ from estelam.server.file_check import check_store_files
 from estelam.server.process import run_until_shutdown
 from estelam.server.service import run_recording_service
 from promissory.methods import lookups
+from promissory.recall import NoteRecallSource
 from promissory.settings import PromissorySettings
 
 
@@ -17,7 +18,7 @@ def main(load: Callable[[], PromissorySettings], port_file: Path | None = None) 
     """
     run_until_shutdown(
         load,
-        lambda settings: run_recording_service(settings, lookups(settings)),
+        lambda settings: run_recording_service(settings, lookups(settings), NoteRecallSource()),
         check=check_store_files,
         port_file=port_file,
     )

@@ -41,12 +41,13 @@ from estelam.pipeline.batcher import Batcher
 from estelam.pipeline.recorder import Lookup, LookupContext
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import receipt
-from estelam.server import checkpoint_keeper, grpc_server
+from estelam.server import answer_comparison, checkpoint_keeper, grpc_server
 from estelam.server.grpc_server import Server
 from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
+from promissory.recall import NoteRecallSource
 from tests.conftest import plain_channel
 from tests.support.certificates import crl_pem
 from tests.support.faults import DatabaseFaults, Faults, Point, errors
@@ -212,7 +213,9 @@ class ServiceUnderTest:
         # A second open connection keeps SQLite from deleting its WAL each time the service reopens the store.
         with closing(Store(self.settings.store)) as reader:
             reader.ping()
-            with RunningService(lambda: run_recording_service(self.settings, found, clock=clock)) as self._service:
+            with RunningService(
+                lambda: run_recording_service(self.settings, found, NoteRecallSource(), clock=clock)
+            ) as self._service:
                 self._wait_until_healthy()
                 yield self
                 for channel in self._channels.values():
@@ -360,6 +363,7 @@ def _traced(activity: Activity, database: DatabaseFaults) -> Iterator[None]:
         patch.setattr(sqlite3, "connect", database.connect)
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
         patch.setattr(checkpoint_keeper, "KEEP_SECONDS", 3600)
+        patch.setattr(answer_comparison, "CHECK_SECONDS", 3600)
         patch.setattr(timers, "MAX_CANCELLED", 1 << 30)  # else some calls also remove the timers of earlier ones
         yield
     structlog.configure(**logging)

@@ -39,6 +39,7 @@ from estelam.storage.store import AccessMode, Store
 from judiciary import feeds as judiciary_load
 from promissory import feeds as promissory_load
 from promissory.methods import CHECK_NOTE as CHECK_METHOD
+from promissory.recall import NoteRecallSource
 from sataad_adapter.service import run_adapter
 from tests.conftest import Start, judiciary_opening, plain_channel, promissory_opening
 
@@ -401,7 +402,7 @@ def test_log_events_of_faults_hold_no_identifier(tmp_path: Path, start: Start) -
         connections = Connections(sandbox, addresses)
         connections.make(*CALLS)
         promissory.close()
-        faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: failing_lookup}))
+        faulty = start(lambda: run_recording_service(settings, {CHECK_METHOD: failing_lookup}, NoteRecallSource()))
         connections.addresses = addresses | {"promissory": faulty.address}
         fault = connections.make(Call("setad", CHECK_NOTE, check(), Reason.SERVICE_FAILED))
 

@@ -36,6 +36,7 @@ from estelam.server import health, service
 from estelam.server.service import run_recording_service
 from judiciary.methods import CHECK_BY_NATIONAL_ID as BY_NATIONAL_ID
 from judiciary.methods import LOOKUPS
+from judiciary.recall import CaseRecallSource
 from tests.conftest import Start, plain_channel
 from tests.e2e.test_serving import until
 from tests.support.service import RunningService
@@ -339,7 +340,7 @@ def test_server_timeout_applies(loaded: Sandbox, start: Start, timeout: float | 
         return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
 
     own = loaded.judiciary(listen="127.0.0.1:0", request_timeout_seconds=0.3, shutdown_delay_seconds=0)
-    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}))
+    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: slow}, CaseRecallSource()))
     method = METHODS["CheckByNationalId"]
     with plain_channel(running.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         wire = Wire({"cbi": channel}, {})
@@ -362,7 +363,7 @@ def test_hung_store(loaded: Sandbox, start: Start, monkeypatch: pytest.MonkeyPat
         return LOOKUPS[BY_NATIONAL_ID](reading, inquiries)
 
     own = loaded.judiciary(listen="127.0.0.1:0", request_timeout_seconds=0.3, shutdown_delay_seconds=0)
-    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: hanging}))
+    running = start(lambda: run_recording_service(own, {**LOOKUPS, BY_NATIONAL_ID: hanging}, CaseRecallSource()))
     method = METHODS["CheckByNationalId"]
     with plain_channel(running.address, ClientIdentity.named(loaded.pki, "cbi")) as channel:
         wire = Wire({"cbi": channel}, {})

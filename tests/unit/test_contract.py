@@ -14,7 +14,7 @@ from development.sandbox import Sandbox
 from estelam.compat.baseline import Baseline
 from estelam.compat.surface import contract_surface, missing_lines
 from estelam.data_model import contract_files, descriptors
-from estelam.inquiry.v1 import identifiers_pb2, inquiry_pb2
+from estelam.inquiry.v1 import answer_change_pb2, identifiers_pb2, inquiry_pb2
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2
 from estelam.setad.v1 import note_verification_pb2
@@ -32,11 +32,13 @@ FILES = (
     note_inquiry_pb2.DESCRIPTOR,
     cheque_case_inquiry_pb2.DESCRIPTOR,
     note_verification_pb2.DESCRIPTOR,
+    answer_change_pb2.DESCRIPTOR,
 )
 MANDATED = {
     "estelam.promissory.v1.PromissoryNoteInquiryService": {"CheckNote", "GetNoteParties"},
     "estelam.judiciary.v1.ChequeCaseInquiryService": {"CheckByNationalId", "CheckByTrackingId"},
     "estelam.setad.v1.NoteVerificationService": {"VerifyNote"},
+    "estelam.inquiry.v1.AnswerChangeService": {"ListChangedAnswers"},
 }
 
 

@@ -24,9 +24,11 @@ from estelam.server.signals import Signals
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry import logs
 from judiciary.methods import LOOKUPS
+from judiciary.recall import CaseRecallSource
 from judiciary.repository import case_table
 from judiciary.settings import JudiciarySettings
 from promissory.methods import lookups
+from promissory.recall import NoteRecallSource
 from promissory.repository import member_table, note_table
 from promissory.settings import PromissorySettings
 from sataad_adapter.service import run_adapter
@@ -114,9 +116,9 @@ def _start(follow: Callable[..., None], *arguments: object) -> None:
 def _open(settings: ServingSettings, clock: Clock) -> AbstractContextManager[Listening]:
     match settings:
         case PromissorySettings():
-            return run_recording_service(settings, lookups(settings), clock=clock)
+            return run_recording_service(settings, lookups(settings), NoteRecallSource(), clock=clock)
         case JudiciarySettings():
-            return run_recording_service(settings, LOOKUPS, clock=clock)
+            return run_recording_service(settings, LOOKUPS, CaseRecallSource(), clock=clock)
         case SetadSettings():
             return run_adapter(settings, clock=clock)
         case _:

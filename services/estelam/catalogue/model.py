@@ -87,6 +87,11 @@ class Service(Record):
     wire: Annotated[str, Field(pattern=r"^[a-z0-9_.]+\.[A-Z][A-Za-z]*$")] | None = None
     methods: list[Method] = []
 
+    @property
+    def is_monitored(self) -> bool:
+        """Whether it is provided here by a process of its own; that of the shared contract is served by the others."""
+        return self.wire is not None and not self.wire.startswith("estelam.inquiry.")
+
     def method(self, name: str | None) -> Method | None:
         """Return the method of that short name, or None."""
         return next((method for method in self.methods if method.name == name), None)

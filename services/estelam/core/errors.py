@@ -81,6 +81,8 @@ class Reason(StrEnum):
     CLOCK_BEHIND = "CLOCK_BEHIND"
     AGENCY_NOT_MEMBER = "AGENCY_NOT_MEMBER"
     NOTE_NOT_CONFIRMED = "NOTE_NOT_CONFIRMED"
+    CURSOR_UNKNOWN = "CURSOR_UNKNOWN"
+    CHANGES_UNKNOWN = "CHANGES_UNKNOWN"
     ANSWER_LATE = "ANSWER_LATE"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     SERVICE_FAILED = "SERVICE_FAILED"
@@ -228,6 +230,20 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         "Call CheckNote for this note first; this method requires a recent YES about its four facts as they are now.",
         "نخست صحت این سفته را با متد یک استعلام کنید؛ این متد تنها پس از پاسخ «بلی» اخیر درباره مشخصات کنونی سفته "
         "قابل استفاده است.",
+    ),
+    Reason.CURSOR_UNKNOWN: ErrorSpec(
+        code_pb2.FAILED_PRECONDITION,
+        Layer.CALLER,
+        "The cursor is not one that this service gave this organisation; list the changed answers from the beginning.",
+        "این نشانگر را این سرویس به این سازمان نداده است؛ پاسخ‌های تغییریافته را از آغاز دریافت کنید.",
+    ),
+    Reason.CHANGES_UNKNOWN: ErrorSpec(
+        code_pb2.UNAVAILABLE,
+        Layer.STORE,
+        "Past answers have not been compared with the newest data yet, so it is not known which have changed.",
+        "پاسخ‌های پیشین هنوز با تازه‌ترین داده مقایسه نشده‌اند؛ بنابراین معلوم نیست کدام تغییر کرده است.",
+        retry_seconds=5,
+        pushback=Pushback.DELAYED,
     ),
     Reason.ANSWER_LATE: ErrorSpec(
         code_pb2.DEADLINE_EXCEEDED,

@@ -91,10 +91,14 @@ class Outcome(StrEnum):
     YES = "YES"
     NO = "NO"
     DISCLOSED = "DISCLOSED"
+    LISTED = "LISTED"
 
 
 class NegativeAnswerPermit:
-    """Permission to answer NO. Only `storage.coverage` creates it, after checking that the data covers the question."""
+    """Permission to answer NO, or to list nothing.
+
+    Only `storage.coverage` creates it, after checking that the data covers the question.
+    """
 
     __slots__ = ()
 
@@ -119,6 +123,11 @@ class LookupResult(NamedTuple):
     def disclosed(cls, reply: Message) -> "LookupResult":
         """Items of information were disclosed."""
         return cls(Outcome.DISCLOSED, reply)
+
+    @classmethod
+    def listed(cls, reply: Message, _earned: NegativeAnswerPermit) -> "LookupResult":
+        """The caller's changed answers were listed, all that the data shows, which is known to cover them."""
+        return cls(Outcome.LISTED, reply)
 
 
 @dataclass(slots=True)

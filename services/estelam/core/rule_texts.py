@@ -30,6 +30,9 @@ RULE_TEXTS: dict[str, RuleText] = {
     "string.agency_id": RuleText(
         "must be 1 to 32 digits, Latin letters and hyphens", "باید ۱ تا ۳۲ نویسه از ارقام، حروف لاتین و خط تیره باشد"
     ),
+    "string.change_cursor": RuleText(
+        "must be a cursor that this service returned", "باید نشانگری باشد که همین سرویس بازگردانده است"
+    ),
     "int64.gt": RuleText("must be greater than 0", "باید بزرگ‌تر از صفر باشد"),
     # Beside the contract's rules: those of forms, commands and JSON, of the metadata, of the case reference and of the
     # list of agencies.

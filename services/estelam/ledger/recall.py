@@ -7,10 +7,12 @@ the order of entries (`estelam.ledger.loads`), not from a clock.
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain, islice, pairwise
+from operator import attrgetter
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -50,11 +52,12 @@ class RecallOutcome(StrEnum):
     """Still NO, but today's data is complete for less than it was declared to be when the answer was given."""
 
 
-_ANSWERED: Mapping[int, RecallOutcome] = {
+ANSWERED: Mapping[int, RecallOutcome] = {
     pb.OUTCOME_YES: RecallOutcome.YES,
     pb.OUTCOME_NO: RecallOutcome.NO,
     pb.OUTCOME_DISCLOSED: RecallOutcome.DISCLOSED,
 }
+"""What was answered, by the outcome that an entry states."""
 
 
 class PastAnswer(NamedTuple):
@@ -191,28 +194,41 @@ def recall(
         StoreError: the keyring lacks a key that entries were written with, or holds another one under its id.
         LedgerCorruptError: an entry is not covered by the ledger's newest checkpoint.
     """
+    annulled = annulments(snapshot.connection)
+    for stored, now in reevaluated(snapshot, keyring, facts, after, verified, archived):
+        if now != ANSWERED[stored.entry.outcome]:
+            yield _recalled(stored, now, annulled)
+    for stored in uncovered(snapshot, facts, after, verified, archived):
+        yield _recalled(stored, RecallOutcome.UNCOVERED, annulled)
+
+
+def reevaluated(
+    snapshot: Snapshot,
+    keyring: HmacKeyring,
+    facts: RecallSource,
+    after: int,
+    verified: PassOn,
+    archived: Sequence[Connection] = (),
+) -> Iterator[tuple[StoredEntry, RecallOutcome]]:
+    """Yield every answer about what a load after load *after* changed, and what it would be now; see `recall`."""
     connection = snapshot.connection
     key_use.require_all_keys(connection, keyring)
     for _ in loads.notes(connection, verified):
         pass  # those of the snapshot, which say what data an answer is from
-    annulled = annulments(connection)
     with ChangedSubjects(keyring) as changed:
         keys = changed.fill(facts.changed(connection, after))
         sources = (*archived, connection)
         entries = chain.from_iterable(search.entries_by_subject(source, changed, keys) for source in sources)
-        for asked in _batched(_past_answers(verified(entries), changed, keyring), ENTRIES_AT_ONCE):
+        for asked in batched(_past_answers(verified(entries), changed, keyring), ENTRIES_AT_ONCE):
             outcomes = facts.reevaluate(connection, keyring, asked, snapshot.is_before)
-            for (_, stored), now in zip(asked, outcomes, strict=True):
-                if now != _ANSWERED[stored.entry.outcome]:
-                    yield _recalled(stored, now, annulled)
-    yield from _uncovered(snapshot, facts, after, annulled, verified, archived)
+            yield from zip((stored for _, stored in asked), outcomes, strict=True)
 
 
 def _past_answers(
     entries: Iterator[StoredEntry], changed: ChangedSubjects, keyring: HmacKeyring
 ) -> Iterator[PastAnswer]:
-    answers = (each for each in entries if each.entry.outcome in _ANSWERED and each.keys.subjects)
-    for batch in _batched(answers, ROWS_AT_ONCE):
+    answers = (each for each in entries if each.entry.outcome in ANSWERED and each.keys.subjects)
+    for batch in batched(answers, ROWS_AT_ONCE):
         subjects = changed.subjects({index_key(each.keys.subjects[0]) for each in batch})
         for each in batch:
             # Index keys may collide: the whole hash decides.
@@ -221,25 +237,19 @@ def _past_answers(
                     yield PastAnswer(subject, each)
 
 
-def _uncovered(
+def uncovered(
     snapshot: Snapshot,
     facts: RecallSource,
     after: int,
-    annulled: Mapping[int, int],
     verified: PassOn,
-    archived: Sequence[Connection],
-) -> Iterator[Recalled]:
+    archived: Sequence[Connection] = (),
+) -> Iterator[StoredEntry]:
     """Yield each NO that stated deeper coverage than today's, unless it did so before load *after* already."""
     connection, today = snapshot.connection, coverage.read_coverage(snapshot.connection)
     base_note = snapshot.note_of(after)
     base = base_note and base_note.coverage
-    deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
     # Answers from before the first note may have stated the deepest coverage.
-    unnoted = LoadNote(-1, 0, {"load": 0}, deepest and Coverage(deepest, to_datetime(0), deepest))
-
-    def is_deeper(method: str, declared: Coverage, other: Coverage | None) -> bool:
-        return facts.stated(method, declared).is_deeper_than(other and facts.stated(method, other))
-
+    unnoted = LoadNote(-1, 0, {"load": 0}, _deepest(connection))
     for note, following in pairwise([unnoted, *snapshot.notes, None]):
         declared = note and note.coverage
         if note is None or declared is None or not declared.is_deeper_than(today):
@@ -250,10 +260,32 @@ def _uncovered(
         found = chain.from_iterable(search.entries_between(source, first, end) for source in sources)
         for stored in verified(found):
             entry = stored.entry
-            if entry.outcome != pb.OUTCOME_NO or not is_deeper(entry.method, declared, today):
+            if entry.outcome != pb.OUTCOME_NO or not _is_deeper(facts, entry.method, declared, today):
                 continue
-            if earlier is None or not is_deeper(entry.method, declared, earlier):
-                yield _recalled(stored, RecallOutcome.UNCOVERED, annulled)
+            if earlier is None or not _is_deeper(facts, entry.method, declared, earlier):
+                yield stored
+
+
+def coverage_check(snapshot: Snapshot, facts: RecallSource) -> Callable[[StoredEntry], bool]:
+    """Return a function that returns whether an entry is a NO that stated deeper coverage than today's."""
+    today, deepest = coverage.read_coverage(snapshot.connection), _deepest(snapshot.connection)
+
+    def is_uncovered(stored: StoredEntry) -> bool:
+        before = bisect_left(snapshot.notes, stored.index, key=attrgetter("index"))
+        declared = snapshot.notes[before - 1].coverage if before else deepest
+        is_no = stored.entry.outcome == pb.OUTCOME_NO
+        return is_no and declared is not None and _is_deeper(facts, stored.entry.method, declared, today)
+
+    return is_uncovered
+
+
+def _deepest(connection: Connection) -> Coverage | None:
+    deepest = connection.execute(select(func.min(load_table.c.covered_since))).scalar()
+    return Coverage(deepest, to_datetime(0), deepest) if deepest else None
+
+
+def _is_deeper(facts: RecallSource, method: str, declared: Coverage, other: Coverage | None) -> bool:
+    return facts.stated(method, declared).is_deeper_than(other and facts.stated(method, other))
 
 
 def _recalled(stored: StoredEntry, now: RecallOutcome, annulled: Mapping[int, int]) -> Recalled:
@@ -263,14 +295,15 @@ def _recalled(stored: StoredEntry, now: RecallOutcome, annulled: Mapping[int, in
         inquiry_id=str(UUID(bytes=entry.inquiry_id)),
         answered_at=to_datetime(entry.answered_at_micros).isoformat(timespec="microseconds"),
         method=entry.method.rpartition("/")[2],
-        then=_ANSWERED[entry.outcome],
+        then=ANSWERED[entry.outcome],
         now=now,
         index=stored.index,
         annulled_by=annulled.get(stored.index),
     )
 
 
-def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield *items* in lists of *size*; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -153,6 +153,33 @@ confirmation_table = Table(
     Column("confirmed_at_micros", BigInteger, nullable=False),
 )
 
+# Each change of an answer, numbered for each caller from 1 without gaps (`estelam.ledger.answer_changes`): the index of
+# the answer's entry, what was answered and what would be answered since, and why.
+answer_change_table = Table(
+    "answer_change",
+    _METADATA,
+    Column("caller", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, nullable=False, index=True),
+    Column("inquiry_id", LargeBinary, nullable=False),
+    Column("then_state", SmallInteger, nullable=False),
+    Column("now_state", SmallInteger, nullable=False),
+    Column("cause", SmallInteger, nullable=False),
+    Column("load_number", BigInteger, nullable=False),
+    Column("as_of_micros", BigInteger, nullable=False),
+)
+
+# Each completed comparison of all answers with the facts, by the entry that notes the newest load in them: that load,
+# and the first entry of those that were compared completely.
+answer_comparison_table = Table(
+    "answer_comparison",
+    _METADATA,
+    Column("through_index", _KEY, primary_key=True, autoincrement=False),
+    Column("first_index", BigInteger, nullable=False),
+    Column("load_number", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+)
+
 
 @dataclass(slots=True)  # not frozen: that would triple the cost of making one, for every entry of a ledger
 class StoredEntry:

@@ -58,6 +58,7 @@ _WIRE_OUTCOME: Mapping[str, pb.Outcome.ValueType] = {
     Outcome.YES: pb.OUTCOME_YES,
     Outcome.NO: pb.OUTCOME_NO,
     Outcome.DISCLOSED: pb.OUTCOME_DISCLOSED,
+    Outcome.LISTED: pb.OUTCOME_LISTED,
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from json import dumps
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Self
 
 import structlog
@@ -100,10 +101,16 @@ class OutageSchedule:
     """The outages announced in the file *path*, which is reloaded within a second of a change.
 
     If the file can't be read, the last valid content stays in force; without any, there is no outage.
+
+    Args:
+        path: The file; None: there are no outages.
+        clock: The clock.
+        beside: Services without outages of their own, each with the service whose process serves it.
     """
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
+    def __init__(self, path: Path | None, clock: Clock, beside: Mapping[str, str] = MappingProxyType({})) -> None:
         self._clock = clock
+        self._beside = beside
         self._path = path
         self._reloader: FileReloader[Mapping[str, tuple[Span, ...]]] = FileReloader(
             self._files,
@@ -127,7 +134,7 @@ class OutageSchedule:
     def remaining_seconds(self, service: str) -> float | None:
         """Return the seconds until *service* is in operation, or None if it is. Adjacent outages count as one."""
         self._reloader.refresh()
-        if not (spans := self._reloader.value.get(service)):
+        if not (spans := self._reloader.value.get(self._beside.get(service, service))):
             return None
         now = end = self._clock.micros()
         for since, until in spans:

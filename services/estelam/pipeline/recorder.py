@@ -21,7 +21,7 @@ from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import problem
 from estelam.core.keys import HmacKeyring
-from estelam.core.model import Answer, Inquiry, LookupResult
+from estelam.core.model import Answer, Inquiry, LookupResult, NegativeAnswerPermit
 from estelam.ledger import loads, lost_loads, recall_runs, search
 from estelam.ledger.basis import Basis
 from estelam.ledger.confirmations import ProvenCommits
@@ -64,12 +64,15 @@ class LookupContext:
 
     def no_or_refusal(self, reply: Message) -> LookupResult | Refusal:
         """Return NO if the data covers the question and is fresh (a NO must be earned); else the refusal."""
+        permit = self.permit_or_refusal()
+        return permit if isinstance(permit, Refusal) else LookupResult.no(reply, permit)
+
+    def permit_or_refusal(self) -> NegativeAnswerPermit | Refusal:
+        """Return the permit to say that nothing was found, if the data is known to be complete and fresh."""
         if self.clock_is_behind:
             return Refusal(Reason.CLOCK_BEHIND)
         try:
-            return LookupResult.no(
-                reply, coverage.require_coverage(self.coverage, now=self.now, max_staleness=self.max_staleness)
-            )
+            return coverage.require_coverage(self.coverage, now=self.now, max_staleness=self.max_staleness)
         except Refusal as refusal:
             return refusal.with_traceback(None)  # which keeps everything of this batch
 

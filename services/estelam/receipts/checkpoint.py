@@ -66,9 +66,12 @@ def origin_of(service: str, organization_id: str) -> str:
 
 
 def is_of_method(origin: str, method: str) -> bool:
-    """Return whether the ledger *origin* is of the service of *method*: estelam/SERVICE and estelam.SERVICE."""
+    """Return whether the ledger *origin* can be of the service of *method*: estelam/SERVICE and estelam.SERVICE.
+
+    The methods of the shared contract, estelam.inquiry, are those of every service.
+    """
     service = _ORIGIN.match(origin)
-    return service is not None and method.startswith(f"estelam.{service[1]}.")
+    return service is not None and method.startswith((f"estelam.{service[1]}.", "estelam.inquiry."))
 
 
 def service_of(origin: str) -> str:

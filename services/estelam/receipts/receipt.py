@@ -20,6 +20,7 @@ from estelam.receipts.tree import leaf_hash, root_from_path
 
 SALT_BYTES = 16
 _LENGTH_DELIMITED = 2
+_ANSWERED = frozenset({pb.OUTCOME_YES, pb.OUTCOME_NO, pb.OUTCOME_DISCLOSED, pb.OUTCOME_LISTED})
 """Protobuf's wire type of messages and texts."""
 
 
@@ -134,7 +135,7 @@ class Verifier:
         entry = entry_of(receipt)
         if len(receipt.salt) != SALT_BYTES or entry.answered_at_micros >= END_OF_TIME:
             raise InvalidReceipt(ReceiptProblem.DAMAGED)
-        if entry.outcome not in (pb.OUTCOME_YES, pb.OUTCOME_NO, pb.OUTCOME_DISCLOSED):  # 1
+        if entry.outcome not in _ANSWERED:  # 1
             raise InvalidReceipt(ReceiptProblem.OTHER_METHOD)
         if commitment(receipt.salt, receipt.request, receipt.reply) != entry.commitment:  # 2
             raise InvalidReceipt(ReceiptProblem.OTHER_CONTENT)

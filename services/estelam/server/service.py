@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +23,18 @@ from estelam.core.model import Answer, Inquiry, Method
 from estelam.core.settings import ServingSettings, StoreSettings
 from estelam.ledger import kept, search
 from estelam.ledger.key_use import require_same_keys
+from estelam.ledger.recall import RecallSource
 from estelam.ledger.tables import last_checkpoint, last_checkpoint_time
 from estelam.ledger.writer import LedgerWriter
 from estelam.pipeline.batcher import Batcher, BatchLimits
+from estelam.pipeline.changed_answers import LIST_CHANGED_ANSWERS, list_changed_answers
 from estelam.pipeline.handler import BackendWrapper, InquiryHandler
 from estelam.pipeline.outages import OutageSchedule
 from estelam.pipeline.pacer import Pacer
 from estelam.pipeline.recorder import BatchedBackend, InquiryRecorder, Lookup
 from estelam.pipeline.timers import Timers
 from estelam.rest.serving import run_json_api
+from estelam.server.answer_comparison import compare_answers
 from estelam.server.call_counting import count_calls
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
 from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
@@ -69,12 +73,15 @@ class RecordingService:
 @contextlib.contextmanager
 def run_recording_service(
     settings: StoreSettings,
-    lookups: Mapping[Method, Lookup],
+    mandated: Mapping[Method, Lookup],
+    facts: RecallSource,
     *,
     clock: Clock | None = None,
     wrap_backend: BackendWrapper = lambda backend, _timers: backend,
 ) -> Iterator[RecordingService]:
-    """Run a service that answers each method from its store, by its look-up in *lookups*, and records each answer.
+    """Run a service that answers each method from its store, by its look-up, and records each answer.
+
+    Beside the *mandated* methods it lists to each caller its answers that loads have changed, by *facts*.
 
     *wrap_backend* may put a backend around the one that looks up and records.
 
@@ -84,7 +91,10 @@ def run_recording_service(
     clock = clock or monotonic_wall_clock(Clock())
     metrics = Metrics()
     source = AccessSource(settings.access)
-    authorizer, outages = Authorizer(source, clock), OutageSchedule(settings.outages, clock)
+    lookups = {**mandated, LIST_CHANGED_ANSWERS: list_changed_answers}
+    (service,) = {method.service for method in mandated}
+    authorizer = Authorizer(source, clock)
+    outages = OutageSchedule(settings.outages, clock, {LIST_CHANGED_ANSWERS.service: service})
     keyring = HmacKeyring.load(settings.hmac_keyring)
     signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     signer.check_validity(clock.micros())
@@ -99,17 +109,7 @@ def run_recording_service(
         contextlib.closing(Timers()) as timers,
         contextlib.ExitStack() as running,
     ):
-        check_schema(store, settings.MIGRATIONS)
-        with store.transaction() as connection:
-            check_feeds(connection, settings.feeds)
-            require_same_keys(connection, keyring)
-            if path and (found := kept.mismatch(connection, path, last_commit, signer.known_keys, ledger.origin)):
-                raise found.refusal(settings.SECTION, path)
-            last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
-            if last_note:
-                ledger.keep_committed(search.size(connection), last_note)
-        if path and last_note:
-            keep_checkpoint(path, last_note)
+        last_sealed, last_note = _checked_end(settings, store, keyring, signer, ledger)
         recorder = InquiryRecorder(
             store=store,
             ledger=ledger,
@@ -152,6 +152,8 @@ def run_recording_service(
         def write(work: Callable[[Connection], None]) -> None:
             batcher.run_exclusive(partial(_in_transaction, store, work), CLOSE_SECONDS)
 
+        compare = partial(compare_answers, settings.store, write, keyring, facts, ledger, clock.monotonic)
+        running.enter_context(_thread("comparison", compare))
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
         _start_witnesses(running, settings, write, last_note, metrics)
         calls = running.enter_context(count_calls(settings, metrics, clock))
@@ -172,6 +174,29 @@ def run_recording_service(
             run_json_api(settings, lookups, inquiries, authenticator=authenticator, pacer=pacer, calls=calls)
         )
         yield RecordingService(server.port, store)
+
+
+def _checked_end(
+    settings: StoreSettings, store: Store, keyring: HmacKeyring, signer: SigningKey, ledger: LedgerWriter
+) -> tuple[datetime, str | None]:
+    """Check that *store* may be used; return the time and the note of its ledger's last checkpoint, which is kept.
+
+    Raises:
+        StoreError: it may not.
+    """
+    path, last_commit = kept.kept_path(settings), kept.last_commit_path(settings)
+    check_schema(store, settings.MIGRATIONS)
+    with store.transaction() as connection:
+        check_feeds(connection, settings.feeds)
+        require_same_keys(connection, keyring)
+        if path and (found := kept.mismatch(connection, path, last_commit, signer.known_keys, ledger.origin)):
+            raise found.refusal(settings.SECTION, path)
+        last_sealed, last_note = last_checkpoint_time(connection), last_checkpoint(connection)
+        if last_note:
+            ledger.keep_committed(search.size(connection), last_note)
+    if path and last_note:
+        keep_checkpoint(path, last_note)
+    return last_sealed, last_note
 
 
 def _start_witnesses(

@@ -174,7 +174,7 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
     verified = ledger_states.verified_ledgers(connection)
     alarms = ledger_states.standing(ledger_states.all_alarms(connection))
     services = []
-    for service in catalogue.services:
+    for service in (one for one in catalogue.services if one.is_monitored):
         relevant = [one for one in outages if one.service in {service.slug, rules.outage_owner(service.slug)}]
         methods = [
             _method_status(data, catalogue, service, method, traffic, probes)

@@ -111,7 +111,7 @@ def load_period(
 ) -> PeriodData:
     """Load the data of *period* up to minute *now* (exclusive)."""
     first, end = period.first_minute, min(period.end_minute, now)
-    methods = {name: (service, method) for name, service, method in catalogue.methods()}
+    methods = {name: (service, method) for name, service, method in catalogue.methods() if service.is_monitored}
     data = PeriodData(
         period=period,
         end_minute=end,

@@ -58,7 +58,7 @@ def find_file_problems(settings: QualitySettings) -> list[str]:
 def _check_agreements(catalogue: Catalogue) -> Iterator[str]:
     for agreement in catalogue.agreements:
         service = catalogue.service(agreement.service)
-        if service is not None and service.wire is None:
+        if service is not None and not service.is_monitored:
             yield f"{agreement.id}: {agreement.service} is listed only, and not monitored here"
         elif not _has_grant(catalogue, agreement):
             yield f"{agreement.id}: {agreement.consumer} has no grant for {agreement.service}"
@@ -75,7 +75,7 @@ def _has_grant(catalogue: Catalogue, agreement: Agreement) -> bool:
 
 
 def _check_services(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
-    known = {service.slug for service in catalogue.services if service.wire}
+    known = {service.slug for service in catalogue.services if service.is_monitored}
     for table in ("ledgers", "ledger_certificates", "ledger_retired_keys", "feeds", "addresses", "metrics"):
         for name in sorted(set(getattr(settings, table)) - known):
             yield f"{table}.{name}: no service of that name is provided here"
@@ -99,7 +99,7 @@ def _check_probe_coverage(settings: QualitySettings, catalogue: Catalogue) -> It
     if settings.ca_certificates is None:
         yield "ca_certificates: not set, so nothing is probed"
     for service in catalogue.services:
-        if service.wire and service.slug not in settings.addresses:
+        if service.is_monitored and service.slug not in settings.addresses:
             yield f"addresses: {service.slug} has no address, so it is not probed"
     for name, service, _ in catalogue.methods():
         if service.slug in settings.addresses and name not in settings.probe_requests:

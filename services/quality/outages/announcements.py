@@ -30,7 +30,7 @@ def check_service(catalogue: Catalogue, service: str) -> None:
     Raises:
         UnknownNameError: it is not; the error names the monitored ones.
     """
-    monitored = [found.slug for found in catalogue.services if found.wire]
+    monitored = [found.slug for found in catalogue.services if found.is_monitored]
     if service not in monitored:
         raise unknown_name("monitored service", service, monitored)
 
@@ -119,7 +119,7 @@ class OutageAnnouncer:
         for one in outages:
             service = self.catalogue.service(one.service)
             # A service that was removed from the catalogue has no one to read its outage.
-            if service and service.wire:
+            if service and service.wire and service.is_monitored:
                 yield Outage(
                     service=service.wire,
                     since=instant_of(one.first_minute),

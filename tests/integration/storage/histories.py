@@ -1,7 +1,7 @@
 """Histories of loads, inquiries and rotated keys, and what recall must find: the result of repeating all inquiries."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -10,25 +10,30 @@ from typing import Any, NamedTuple
 
 import uuid_utils
 from google.protobuf.message import Message
+from sqlalchemy import Connection
 from uuid_utils import UUID
 
 from estelam.core.clock import Clock, to_datetime
+from estelam.core.errors import Reason, Refusal
 from estelam.core.keys import HmacKeyring, SigningKey, verifying_keys
 from estelam.core.model import Answer, Caller, Inquiry, LookupResult, Method
 from estelam.core.parties import Parties
 from estelam.core.settings import StoreSettings
-from estelam.ledger import recall
+from estelam.inquiry.v1 import answer_change_pb2 as changes_pb
+from estelam.ledger import comparisons, recall
 from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.recall import Recalled, RecallSource
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.ledger.writer import LedgerWriter
 from estelam.loading.feed import Declaration, Feed, Policy
 from estelam.loading.load import load
+from estelam.pipeline.changed_answers import LIST_CHANGED_ANSWERS, list_changed_answers
 from estelam.pipeline.recorder import InquiryRecorder, Lookup, LookupContext
 from estelam.storage import coverage
 from estelam.storage.store import AccessMode, Store
 
 HOUR = 3_600_000_000
+_STATE = "ANSWER_STATE_"
 CALLERS = ("99001187852", "99000712713")
 
 
@@ -131,18 +136,8 @@ class History:
 
     def ask(self, asked: Sequence[tuple[Method, Message]], caller: str) -> None:
         self.micros += 2 * HOUR
-        registrar = InquiryRecorder(
-            store=self.store,
-            ledger=self._ledger(),
-            keyring=self.keyring,
-            lookups={method.name: lookup for method, lookup in self.questions.items()},
-            feeds=self.settings.feeds,
-            max_staleness=timedelta(days=365),
-            clock=self.clock,
-            last_sealed=to_datetime(0),
-        )
         inquiries = [Inquiry(_id(), method, Caller(caller), 0.0, request=each) for method, each in asked]
-        for inquiry, answer in zip(inquiries, registrar.answer_batch(inquiries), strict=True):
+        for inquiry, answer in zip(inquiries, self._recorder().answer_batch(inquiries), strict=True):
             if isinstance(answer, Answer):
                 self.given[str(inquiry.id)] = Given(
                     Question.of(inquiry), answer.outcome, len(self.words) - 1, self.micros
@@ -154,6 +149,58 @@ class History:
             rows = VerifiedRows.of(snapshot.connection, verifying_keys(self.settings.signing_certificates))
             found = list(recall.recall(snapshot, self.keyring, self.facts, after, rows))
         return list({each.index: each for each in reversed(found)}.values())
+
+    def compare(self) -> None:
+        """Note the loads, and compare the answers with the newest one."""
+        self._recorder().note_facts()
+        with closing(Store(self.settings.store)) as reader:
+            comparisons.compare(reader, self._write, self.keyring, self.facts, self._ledger().verified_rows)
+
+    def page(self, caller: str, cursor: str = "") -> changes_pb.ListChangedAnswersResponse | Reason:
+        """Return the changes that *caller* is told of after *cursor*, or the reason why not."""
+        request = changes_pb.ListChangedAnswersRequest(cursor=cursor)
+        inquiry = Inquiry(_id(), LIST_CHANGED_ANSWERS, Caller(caller), 0.0, request=request)
+        (answer,) = self._recorder().answer_batch([inquiry])
+        if isinstance(answer, Refusal):
+            return answer.reason
+        return changes_pb.ListChangedAnswersResponse.FromString(answer.reply)
+
+    def pages(self, caller: str, cursor: str = "") -> list[changes_pb.ChangedAnswer]:
+        """Return all changes that *caller* is told of after *cursor*."""
+        found: list[changes_pb.ChangedAnswer] = []
+        while not isinstance(reply := self.page(caller, cursor), Reason):
+            assert 0 == reply.first_index
+            found += reply.changes
+            if reply.complete:
+                return found
+            cursor = reply.cursor
+        raise AssertionError(reply)
+
+    def told(self) -> dict[str, tuple[str, str]]:
+        """Return, once the newest load is compared, every answer that its caller is told to be different now."""
+        self.compare()
+        found: dict[str, tuple[str, str]] = {}
+        for change in (change for caller in CALLERS for change in self.pages(caller)):
+            then, now = (changes_pb.AnswerState.Name(state) for state in (change.then, change.now))
+            found[change.inquiry_id] = then.removeprefix(_STATE), now.removeprefix(_STATE)
+        return {inquiry: (then, now) for inquiry, (then, now) in found.items() if then != now}
+
+    def _write(self, work: Callable[[Connection], None]) -> None:
+        with self.store.transaction() as connection:
+            work(connection)
+
+    def _recorder(self) -> InquiryRecorder:
+        lookups = {**self.questions, LIST_CHANGED_ANSWERS: list_changed_answers}
+        return InquiryRecorder(
+            store=self.store,
+            ledger=self._ledger(),
+            keyring=self.keyring,
+            lookups={method.name: lookup for method, lookup in lookups.items()},
+            feeds=self.settings.feeds,
+            max_staleness=timedelta(days=365),
+            clock=self.clock,
+            last_sealed=to_datetime(0),
+        )
 
     def different(self) -> dict[str, tuple[str, str]]:
         """Return every answer that differs from repeating its inquiry: the earlier and the present answer."""

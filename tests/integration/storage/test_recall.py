@@ -13,8 +13,10 @@ import pytest
 
 from development.files import SAMPLES
 from development.sandbox import Sandbox, load_file
+from estelam.core.errors import Reason
+from estelam.inquiry.v1 import answer_change_pb2 as changes_pb
 from estelam.judiciary.v1 import cheque_case_inquiry_pb2 as cases_pb
-from estelam.ledger import search
+from estelam.ledger import answer_changes, search
 from estelam.promissory.v1 import note_inquiry_pb2 as notes_pb
 from judiciary.feeds import CASES
 from judiciary.methods import CHECK_BY_NATIONAL_ID, CHECK_BY_TRACKING_ID, LOOKUPS
@@ -138,8 +140,12 @@ def note(random: Random, serial: str) -> dict[str, Any]:
 
 
 def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare recall with repeating all inquiries; entries are searched in both ways."""
+    """Compare recall, and what callers are told, with repeating all inquiries; entries are searched in both ways.
+
+    Several loads may be compared at once, and a caller is told of many changes in small pages.
+    """
     monkeypatch.setattr(search, "PROBED_KEYS", random.choice((0, 512)))
+    monkeypatch.setattr(answer_changes, "PAGE", 3)
     different = history.different()
     last = len(history.words) - 1
     found = history.recalled(0)
@@ -149,6 +155,8 @@ def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -
     since = random.randint(0, last)
     later = {each.inquiry_id for each in history.recalled(since)}
     assert history.expected(since) <= later <= set(different)
+    if random.randrange(2):
+        assert history.told() == different
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -239,6 +247,44 @@ def test_other_certificate_of_the_cheque(case_history: History) -> None:
         history.ask([asked], CALLERS[0])
 
     assert [[], [("NO", "YES")], [("YES", "NO")]] == listed
+
+
+def test_list_waits_for_the_comparison(case_history: History) -> None:
+    """Until the answers are compared with the newest load, no list is given: it might lack the change."""
+    history, late = case_history, LATE | {"national_id": PERSONS[0]}
+    history.load([])
+    history.ask(history.asked, CALLERS[0])
+    before = history.page(CALLERS[0])
+    history.compare()
+    compared = history.page(CALLERS[0])
+    history.load([late])
+    after = history.page(CALLERS[0])
+
+    assert (Reason.CHANGES_UNKNOWN, Reason.CHANGES_UNKNOWN) == (before, after)
+    assert not isinstance(compared, Reason)
+    assert ([], True) == (list(compared.changes), compared.complete)
+    history.compare()
+    assert 1 == len(history.pages(CALLERS[0]))
+
+
+def test_load_between_two_pages(case_history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that continues after another load skips and repeats nothing, and names changes back too."""
+    monkeypatch.setattr(answer_changes, "PAGE", 3)
+    history = case_history
+    history.load([])
+    history.ask([*history.asked, *history.asked], CALLERS[0])
+    history.load([LATE | {"case_number": str(n), "national_id": each} for n, each in enumerate(PERSONS, 1)])
+    history.compare()
+    first = history.page(CALLERS[0])
+    assert not isinstance(first, Reason)
+    history.load([LATE | {"case_number": "1", "national_id": PERSONS[0]}], replace=True)
+    history.compare()
+    rest = history.pages(CALLERS[0], first.cursor)
+
+    assert [*first.changes, *rest] == history.pages(CALLERS[0])
+    yes, no = changes_pb.ANSWER_STATE_YES, changes_pb.ANSWER_STATE_NO
+    assert [yes] * 10 + [no] * 8 == [change.now for change in [*first.changes, *rest]]
+    assert [2] * 10 + [3] * 8 == [change.load for change in [*first.changes, *rest]]
 
 
 def true_question(row: dict[str, Any]) -> notes_pb.CheckNoteRequest:

@@ -146,7 +146,7 @@ def test_consumer_without_legal_id(folder: Path, edit: Edit) -> None:
     assert (
         "the consumer has no legal id in the catalogue, so no certificate matches it",
     ) == explanation.denial_reasons
-    assert 5 == len(access_table(catalogue).grant)
+    assert 8 == len(access_table(catalogue).grant)
 
 
 def test_listed_service() -> None:

@@ -20,7 +20,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.setad.v1 import note_verification_pb2 as setad
 from tools.commands.generate_protos import ROOT
 
-OPENAPI = tuple(f"openapi-{area}.json" for area in ("promissory", "judiciary", "setad"))
+OPENAPI = tuple(f"openapi-{area}.json" for area in ("promissory", "judiciary", "setad", "inquiry"))
 REQUEST = setad.VerifyNoteRequest(
     serial="1405662607550143",
     obligor_id="9997382919",

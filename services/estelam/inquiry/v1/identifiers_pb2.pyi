@@ -14,6 +14,7 @@ PERSON_ID_FIELD_NUMBER: _builtins.int
 NOTE_SERIAL_FIELD_NUMBER: _builtins.int
 TRACKING_ID_FIELD_NUMBER: _builtins.int
 AGENCY_ID_FIELD_NUMBER: _builtins.int
+CHANGE_CURSOR_FIELD_NUMBER: _builtins.int
 person_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
 """person_id accepts three forms: a natural person's national number (شماره ملی: 10 digits, mod-11 check digit, not
 ten equal digits), a legal person's national id (شناسه ملی: 11 digits, check digit), and a foreign national's code
@@ -29,3 +30,5 @@ agency_id: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, 
 """agency_id accepts an executive agency's unique id (شناسه یکتای دستگاه اجرایی): an opaque value of 1 to 32
 characters from 0-9, A-Z, a-z and hyphen, because no official form is published.
 """
+change_cursor: _extension_dict._ExtensionFieldDescriptor[_validate_pb2.StringRules, _builtins.bool]
+"""change_cursor accepts a cursor of a list of changed answers, as the service returned it, or an empty text."""

@@ -65,6 +65,8 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """OUTCOME_NOTED means that the entry records a change of the catalogue, a load or a run of recall, in its notice field,
     and not an inquiry.
     """
+    OUTCOME_LISTED: _Outcome.ValueType  # 6
+    """OUTCOME_LISTED means that the caller's own changed answers were listed, or that there were none."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome is the result of an inquiry, as the ledger records it."""
@@ -83,6 +85,8 @@ OUTCOME_NOTED: Outcome.ValueType  # 5
 """OUTCOME_NOTED means that the entry records a change of the catalogue, a load or a run of recall, in its notice field,
 and not an inquiry.
 """
+OUTCOME_LISTED: Outcome.ValueType  # 6
+"""OUTCOME_LISTED means that the caller's own changed answers were listed, or that there were none."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final

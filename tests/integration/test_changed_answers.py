@@ -1,0 +1,128 @@
+"""Changed answers: a running service tells each caller which of its answers a load has changed, and no other."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from development.files import SAMPLES
+from development.processes import free_ports
+from development.sandbox import CHECK_BY_NATIONAL_ID, LIST_CHANGED_ANSWERS, Sandbox, load_file, write_access
+from estelam.client.channel import ClientIdentity
+from estelam.core.errors import Reason
+from estelam.core.grpc_status import from_grpc
+from estelam.core.keys import verifying_keys
+from estelam.inquiry.v1 import answer_change_pb2 as pb
+from estelam.inquiry.v1.answer_change_pb2_grpc import AnswerChangeServiceStub
+from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest
+from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
+from estelam.receipts import receipt
+from judiciary.feeds import CASES
+from tests.conftest import Build, judiciary_opening, plain_channel
+from tests.integration.setad.adapter_process import https_client_named
+from tests.support.service import RunningService
+
+PERSON, OTHER = "9990000018", "9990000026"
+FROM_START = pb.ListChangedAnswersRequest()
+
+
+class Told(NamedTuple):
+    """A service with a late case about a person of whom it had answered NO, and the id of that inquiry."""
+
+    sandbox: Sandbox
+    address: str
+    api: str
+    inquiry_id: str
+
+    def list(self, caller: str = "cbi", cursor: str = "") -> pb.ListChangedAnswersResponse:
+        with plain_channel(self.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
+            request = pb.ListChangedAnswersRequest(cursor=cursor)
+            return AnswerChangeServiceStub(channel).ListChangedAnswers(request, timeout=10)
+
+    def refusal(self, caller: str = "cbi", cursor: str = "") -> Reason | None:
+        try:
+            self.list(caller, cursor)
+        except grpc.RpcError as error:
+            refusal = from_grpc(error)
+            return refusal.reason if refusal else None
+        return None
+
+
+@pytest.fixture(scope="module")
+def told(template: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    folder = tmp_path_factory.mktemp("told")
+    sandbox = build(template, folder / "suite")
+    grants = [(name, LIST_CHANGED_ANSWERS, "R3.1") for name in ("cbi", "setad")]
+    write_access(sandbox, [*grants, ("cbi", CHECK_BY_NATIONAL_ID, "R3.1.1")], rate=1000, burst=2000)
+    port = free_ports("api")["api"]
+    opening = judiciary_opening(sandbox, shutdown_delay_seconds=0, api_listen=f"127.0.0.1:{port}")
+    with RunningService(opening) as service:
+        with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel:
+            stub = ChequeCaseInquiryServiceStub(channel)
+            replies = [stub.CheckByNationalId(CheckByNationalIdRequest(national_id=each)) for each in (PERSON, OTHER)]
+        header = (SAMPLES / "cases.csv").read_text("utf-8").splitlines()[0]
+        late = folder / "late.csv"
+        late.write_text(f"{header}\n9,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,,,{PERSON},DRAWER\n", "utf-8")
+        load_file(sandbox.judiciary(), CASES, late)
+        told = Told(sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id)
+        while (reason := told.refusal()) is not None:
+            assert reason is Reason.CHANGES_UNKNOWN
+            time.sleep(0.05)
+        yield told
+
+
+def test_wrong_no_is_listed(told: Told) -> None:
+    """The answer that a late case changed is listed by its inquiry's id alone, and the receipt proves the list."""
+    reply = told.list()
+
+    (change,) = reply.changes
+    assert (told.inquiry_id, pb.ANSWER_STATE_NO, pb.ANSWER_STATE_YES, pb.CHANGE_CAUSE_RECORDS, 2) == (
+        change.inquiry_id,
+        change.then,
+        change.now,
+        change.cause,
+        change.load,
+    )
+    assert (True, 0, reply.as_of) == (reply.complete, reply.first_index, change.as_of)
+    assert PERSON.encode() not in reply.SerializeToString()
+    keys = verifying_keys(told.sandbox.judiciary().signing_certificates)
+    receipt.verify(LIST_CHANGED_ANSWERS, FROM_START, reply, keys)
+
+
+def test_nothing_is_listed_twice(told: Told) -> None:
+    """After the cursor of a list nothing is listed again, and the list says through which entry nothing has changed."""
+    first = told.list()
+    rest = told.list(cursor=first.cursor)
+
+    assert ([], True, first.cursor, first.through_index) == (
+        list(rest.changes),
+        rest.complete,
+        rest.cursor,
+        rest.through_index,
+    )
+
+
+def test_other_callers_learn_nothing(told: Told) -> None:
+    """Another caller's list is empty, and another caller's cursor is no cursor."""
+    assert [] == list(told.list("setad").changes)
+    cursor = told.list().cursor
+
+    assert Reason.CURSOR_UNKNOWN is told.refusal("setad", cursor)
+    assert Reason.CURSOR_UNKNOWN is told.refusal(cursor="1-0123456789abcdef")
+    assert Reason.CURSOR_UNKNOWN is told.refusal(cursor="abc")
+    assert Reason.FIELD_INVALID is told.refusal(cursor="?")
+    assert Reason.NOT_GRANTED is told.refusal("stranger")
+
+
+def test_json_lists_the_same(told: Told) -> None:
+    """The JSON API lists the same changes, and its OpenAPI document describes the method."""
+    with https_client_named(told.sandbox, "cbi") as client:
+        response = client.post(f"{told.api}/v1/answers:listChanged", json={})
+        document: Any = client.get(f"{told.api}/openapi.json").json()
+
+    listed = json_format.Parse(response.content, pb.ListChangedAnswersResponse())
+    assert (200, list(told.list().changes)) == (response.status_code, list(listed.changes))
+    assert "/v1/answers:listChanged" in document["paths"]
