@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from starlette.applications import Starlette
@@ -30,6 +31,7 @@ from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.query import QueryError, read_query
 from estelam.web.rendering import SiteRenderer, messages_for
 from quality.dashboard import feeds, sparklines
+from quality.dashboard.catalogue_matrix import matrix
 from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
@@ -95,6 +97,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         "outages": pages.outages,
         "agreements": pages.agreements,
         "catalogue": pages.catalogue,
+        "parties/{party}": pages.party,
         "registries": pages.registries,
         "duties": pages.duties,
         "changes": pages.changes,
@@ -170,25 +173,39 @@ class _Pages:
 
     async def _period(self, request: Request) -> dict[str, Any]:
         """The period that is asked for, and the days of each method in it if it is more than a day."""
-        asked = read_query(request, "days").get("days", str(PERIODS[0]))
+        query = read_query(request, "days", "wall")
+        asked = query.get("days", str(PERIODS[0]))
         if asked not in map(str, PERIODS):
             raise QueryError(f"days: one of {', '.join(map(str, PERIODS))}")
         if (days := int(asked)) == PERIODS[0]:
-            return {"count": days, "history": {}}
+            return {"count": days, "history": {}, "is_wall": "wall" in query}
         month, past = await asyncio.gather(self._data.month(), self._data.past())
-        today = self._data.now().astimezone(TEHRAN).date()
+        today = self._today()
         names = [method.method for method in month.methods]
         history = {name: method_history([month, *past], name, today=today, count=days) for name in names}
-        return {"count": days, "history": history}
+        return {"count": days, "history": history, "is_wall": "wall" in query}
 
     async def agreements(self, request: Request, language: str) -> Response:
         """Show the results of service level agreements and minimum rules for the month so far."""
         return _render(request, language, "agreements.html", **_month_context(await self._data.month()))
 
     async def catalogue(self, request: Request, language: str) -> Response:
-        """Show services, methods and grants with their clauses."""
-        today = self._data.now().astimezone(TEHRAN).date()
-        return _render(request, language, "catalogue.html", today=today, catalogue=await self._data.catalogue())
+        """Show services, methods and grants with their clauses, and a matrix of those that are searched for."""
+        search, catalogue = read_query(request, "q").get("q", ""), await self._data.catalogue()
+        context: dict[str, Any] = {"catalogue": catalogue, "search": search, "matrix": matrix(catalogue, search)}
+        return _render(request, language, "catalogue.html", today=self._today(), **context)
+
+    async def party(self, request: Request, language: str) -> Response:
+        """Show one organisation: what it provides, may call, has agreed to and has to do."""
+        read_query(request)
+        catalogue = await self._data.catalogue()
+        if (party := catalogue.party(request.path_params["party"])) is None:
+            raise HTTPException(404)
+        context: dict[str, Any] = {"catalogue": catalogue, "party": party, "today": self._today()}
+        return _render(request, language, "party.html", **context)
+
+    def _today(self) -> date:
+        return self._data.now().astimezone(TEHRAN).date()
 
     async def registries(self, request: Request, language: str) -> Response:
         """Show the base registries."""
@@ -231,7 +248,7 @@ class _Pages:
         changes, catalogue = await asyncio.gather(self._data.changes(), self._data.catalogue())
         texts = messages_for(__package__, language)
         words = ChangeTexts(catalogue, texts, Localizer(language))
-        return self._feed(request, "changes", feeds.change_entries(changes, words, texts, language), language)
+        return self._feed(request, "changes", feeds.change_entries(changes, words, language), language)
 
     async def reports_feed(self, request: Request, language: str) -> Response:
         """Return the feed of monthly reports."""

@@ -12,6 +12,8 @@ from estelam.presentation.formats import NONE
 from quality.report.i18n import Localizer
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBERED = ("grants", "agreements", "denied")
+"""Kinds of records that are known by their number rather than by a name."""
 _PARTIES = ("consumer", "provider", "party", "member_of")
 
 
@@ -35,12 +37,23 @@ class ChangeTexts:
             names.append(self._named(found) if found else method)
         return " · ".join(names)
 
-    def values(self, change: Change) -> list[tuple[str, str, str]]:
-        """Return the name of each value that differs, and the value before and after."""
+    def sentence(self, change: Change) -> str:
+        """Return what became of the record: its kind, its title, and whether it was added, changed or withdrawn."""
+        kind, title = self.messages[f"kind_{change.record.kind}"], _isolated(self.title(change))
+        if change.record.kind in _NUMBERED:
+            title = f"{_isolated(change.record.key)} ({title})"
+        return self.messages[f"change_{change.action}"].format(kind=kind, title=title)
+
+    def details(self, change: Change) -> list[str]:
+        """Return a sentence for each value that differs: its name, and what it was before and is after."""
         return [
-            (self._name(path), self._value(path[-1], before), self._value(path[-1], after))
+            self._detail(self._name(path), self._value(path[-1], before), self._value(path[-1], after))
             for path, before, after in change.differences
         ]
+
+    def _detail(self, name: str, before: str, after: str) -> str:
+        key = "value_set" if before == NONE else "value_removed" if after == NONE else "value_changed"
+        return self.messages[key].format(name=name, before=_isolated(before), after=_isolated(after))
 
     def ledger(self, service: str) -> str:
         """Return the name of the service that keeps a ledger."""
@@ -69,3 +82,8 @@ class ChangeTexts:
 
     def _named(self, thing: Party | Service | Method) -> str:
         return thing.fa if self.l10n.persian else thing.en
+
+
+def _isolated(text: str) -> str:
+    """*text* within a line of either direction."""
+    return f"\u2068{text}\u2069"

@@ -91,18 +91,15 @@ def outage_entries(
         )
 
 
-def change_entries(
-    changes: Iterable[RecordedChange], words: ChangeTexts, texts: Mapping[str, str], language: str
-) -> Iterable[Entry]:
+def change_entries(changes: Iterable[RecordedChange], words: ChangeTexts, language: str) -> Iterable[Entry]:
     """An entry for each change of the catalogue."""
     for one in changes:
         change = one.change
-        kind, action = texts[f"kind_{change.record.kind}"], texts[f"word_{change.action}"]
         first = min(f"{service}:{entry}" for service, entry in one.entries.items())
         yield Entry(
             key=f"change:{first}:{change.record.kind}:{change.record.key}",
-            title=f"{kind} {words.title(change)}: {action}",
-            summary="\n".join(f"{name}: {before} \u2192 {after}" for name, before, after in words.values(change)),
+            title=words.sentence(change),
+            summary="\n".join(words.details(change)),
             updated=one.at,
             path=f"{language}/changes",
         )

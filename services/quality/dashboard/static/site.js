@@ -9,6 +9,7 @@ const offline = document.getElementById("offline");
 const update = (page) => {
   for (const old of live()) {
     const fresh = page.getElementById(old.id);
+    old.querySelectorAll("[data-ago]").forEach((ago) => ago.replaceChildren());
     if (!fresh || fresh.innerHTML === old.innerHTML) continue;
     const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     old.replaceChildren(...fresh.childNodes);
@@ -17,11 +18,19 @@ const update = (page) => {
   document.title = page.title;
 };
 
+// States the age of what is shown, as a number in the page's language.
+let loaded = Date.now();
+const showAge = () => {
+  const seconds = Math.round((Date.now() - loaded) / 1000).toLocaleString(document.documentElement.lang);
+  for (const ago of document.querySelectorAll("[data-ago]")) ago.textContent = ago.dataset.ago.replace("{}", seconds);
+};
+
 const refresh = async () => {
   if (document.hidden) return;
   try {
     const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(SECONDS * 1000) });
     if (!response.ok) throw new Error(response.status);
+    loaded = Date.now();
     update(new DOMParser().parseFromString(await response.text(), "text/html"));
     offline.hidden = true;
   } catch {
@@ -31,5 +40,6 @@ const refresh = async () => {
 
 if (live().length) {
   setInterval(refresh, SECONDS * 1000);
+  setInterval(showAge, 1000);
   document.addEventListener("visibilitychange", refresh);
 }

@@ -88,6 +88,39 @@ def test_wrong_query(client: httpx.Client, path: str, status: int) -> None:
     assert (status, "text/html; charset=utf-8") == (found.status_code, found.headers["content-type"])
 
 
+@pytest.mark.parametrize(
+    ("search", "parties", "methods"),
+    [
+        ("", {"setad", "cbi"}, {"promissory-note-inquiry", "cheque-case-inquiry"}),
+        ("CheckNote", {"setad"}, {NOTES}),
+        ("بانك مركزي", {"cbi"}, {CASES}),
+    ],
+)
+def test_catalogue_search(client: httpx.Client, search: str, parties: set[str], methods: set[str]) -> None:
+    """The matrix has the organisations and methods that a search finds, in Arabic letters too."""
+    page = client.get("/fa/catalogue", params={"q": search}).text
+    table = page.partition('<table class="matrix">')[2].partition("</table>")[0]
+    head, body = table.partition("</thead>")[::2]
+
+    assert parties <= set(re.findall(r'scope="row"><a href="[^"]*parties/([^"]+)"', body))
+    assert methods <= set(re.findall(r'href="#([^"]+)"', head))
+    assert not search or ({"setad", "cbi"} - parties).isdisjoint(re.findall(r'parties/([^"#]+)"', body))
+
+
+def test_quota_in_words(client: httpx.Client) -> None:
+    """An organisation's page states each quota in a sentence; an organisation that does not exist has no page."""
+    assert "inquiries a second and, after a pause, up to" in client.get("/en/parties/setad").text
+    assert 404 == client.get("/en/parties/nobody").status_code
+
+
+def test_nothing_found(client: httpx.Client) -> None:
+    """A search that finds nothing says so, and shows what was searched for as text."""
+    page = client.get("/en/catalogue", params={"q": '"><b>'}).text
+
+    assert "No grant matches this search." in page
+    assert 'value="&#34;&gt;&lt;b&gt;"' in page
+
+
 def test_earlier_month(client: httpx.Client) -> None:
     """The outages of an earlier month are on a page of their own."""
     assert '<h2 id="month">Mehr 1405</h2>' in client.get("/en/outages?month=1405-07").text
