@@ -1,8 +1,8 @@
 """Batches inquiries: a bounded, fair queue in front of one worker thread; each batch is one transaction.
 
 What arrives during one transaction is the next batch. So a lone caller waits for nothing, and many share a commit. The
-thread that submits says when a batch begins: it has then submitted all that has arrived, and waits, so that the two
-threads do not compete for the interpreter.
+thread that gathers, gRPC's, says when a batch begins: it has then submitted all that has arrived, and waits, so that
+the two threads do not compete for the interpreter. What another thread submits, as the JSON API's, begins at once.
 Each caller has a queue of its own, and all queues advance equally: a flood from one caller delays no other.
 """
 
@@ -142,6 +142,8 @@ class Batcher(Generic[T, R]):
         self._batch_ended = threading.Condition(self._lock)
         self._batches = 0
         self._queue: FairQueue[T, R] = FairQueue(limits.queue)
+        self._gathering: int | None = None
+        """The thread whose entries wait for `run_waiting`."""
         self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
@@ -152,10 +154,10 @@ class Batcher(Generic[T, R]):
     ) -> Entry[T, R]:
         """Pass the result of *work* for *item*, which waits in the queue of *queue_key*, to *done*, in any thread.
 
-        The item waits for `run_waiting` or, while a batch is running, for the end of that one. In place of a result
-        there may be an error of the work; or a Refusal: ANSWER_LATE after *seconds*, OVERLOADED if another caller
-        needed the place in the queue. An item already in a batch is finished nevertheless: a timeout ends the waiting,
-        not the commit.
+        An item of the thread that gathers waits for `run_waiting`; while a batch is running, every item waits for the
+        end of that one. In place of a result there may be an error of the work; or a Refusal: ANSWER_LATE after
+        *seconds*, OVERLOADED if another caller needed the place in the queue. An item already in a batch is finished
+        nevertheless: a timeout ends the waiting, not the commit.
 
         Raises:
             Refusal: OVERLOADED if the queue is full and this caller's is the longest.
@@ -165,12 +167,18 @@ class Batcher(Generic[T, R]):
         try:
             with self._lock:
                 last = self._queue.append(queue_key, entry)
+                if threading.get_ident() != self._gathering:
+                    self._changed.notify()
         except BaseException:
             entry.abandon()
             raise
         if last is not None:
             last.settle(Refusal(Reason.OVERLOADED))
         return entry
+
+    def gather(self) -> None:
+        """Let what this thread submits from now on wait for its `run_waiting`."""
+        self._gathering = threading.get_ident()
 
     @property
     def is_waiting(self) -> bool:

@@ -232,6 +232,8 @@ class Server:
 
     def _run(self) -> None:
         """Poll until the server has been shut down, whatever goes wrong with one call."""
+        if self._batcher is not None:
+            self._batcher.gather()
         while not self._polled.has_ended:
             try:
                 events = 0

@@ -108,6 +108,7 @@ def test_arrivals_during_a_batch_are_the_next(begin: Begin) -> None:
 def test_submitter_waits_for_a_batch(begin: Begin) -> None:
     """A batch begins when the submitter says so, which waits until it has ended, but no longer than its time."""
     batching = begin()
+    batching.batcher.gather()
     results: list[int | Exception] = []
     for number in range(3):
         batching.batcher.submit(number, WAIT_SECONDS, results.append)
@@ -120,6 +121,18 @@ def test_submitter_waits_for_a_batch(begin: Begin) -> None:
 
     assert (before, after) == ([], [0, 2, 4])
     assert batching.batches == [[0, 1, 2], [7]]
+
+
+def test_another_thread_waits_for_nobody(begin: Begin) -> None:
+    """What another thread than the one that gathers submits is answered although that one never begins a batch."""
+    batching = begin()
+    gathering = threading.Thread(target=batching.batcher.gather)
+    gathering.start()
+    gathering.join()
+    answered: Future[int | Exception] = Future()
+    batching.batcher.submit(4, WAIT_SECONDS, answered.set_result)
+
+    assert answered.result(WAIT_SECONDS / 2) == 8
 
 
 def test_nothing_to_wait_for(begin: Begin) -> None:
