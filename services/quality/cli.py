@@ -44,6 +44,7 @@ def report(
             autocompletion=complete.audiences,
         ),
     ],
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the pages as PDF too; needs the extra `pdf`.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace final reports that were issued already.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -36,11 +36,21 @@ def check(*, as_json: bool) -> None:
     output.print_record({"valid": True}, as_json=as_json)
 
 
-def report(month: str, audience: list[str], *, force: bool, as_json: bool) -> None:
+def report(month: str, audience: list[str], *, pdf: bool, force: bool, as_json: bool) -> None:
     """Write the reports of *month* for each of *audience*."""
+    render_paper: generate.RenderPaper | None = None
+    if pdf:
+        from quality.report.pdf import render_pdf  # noqa: PLC0415 - needs the extra pdf
+
+        render_paper = render_pdf
     with output.user_errors(as_json=as_json), output.progress("reports written", as_json=as_json, total=len(audience)):
         written = generate.generate_reports(
-            load_settings(QualitySettings), month=month, audiences=audience, clock=Clock(), force=force
+            load_settings(QualitySettings),
+            month=month,
+            audiences=audience,
+            clock=Clock(),
+            force=force,
+            render_paper=render_paper,
         )
     rows = [(one.folder, one.inquiries, one.broken, one.interim, one.is_complete) for one in written]
     output.print_rows(("folder", "inquiries", "objectives_broken", "interim", "is_complete"), rows, as_json=as_json)

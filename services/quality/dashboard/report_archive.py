@@ -16,6 +16,8 @@ from quality.report.signing import ReportSignatureError
 FILES: Mapping[str, str] = {
     "report.fa.html": "text/html; charset=utf-8",
     "report.en.html": "text/html; charset=utf-8",
+    "report.fa.pdf": "application/pdf",
+    "report.en.pdf": "application/pdf",
     "figures.csv": "text/csv; charset=utf-8",
     "figures.json": "application/json",
     signing.SIGNATURE_FILE: "application/json",
@@ -41,6 +43,8 @@ class ArchivedReport:
     interim: bool
     is_complete: bool
     """Whether the whole month was read."""
+    files: tuple[str, ...]
+    """Which of FILES it has."""
     signature_valid: bool
     """Whether the signature covers every file and is valid."""
 
@@ -87,6 +91,7 @@ def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport
             broken=_broken([verdict["met"] for verdict in verdicts]),
             interim=bool(report["interim"]),
             is_complete=bool(report["is_complete"]),
+            files=_files(path),
             signature_valid=_signature_valid(path, keys),
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -100,8 +105,13 @@ def _read_report(path: Path, keys: Mapping[str, VerifyingKey]) -> ArchivedReport
             broken=None,
             interim=False,
             is_complete=False,
+            files=_files(path),
             signature_valid=False,
         )
+
+
+def _files(path: Path) -> tuple[str, ...]:
+    return tuple(name for name in FILES if (path / name).is_file())
 
 
 def _signature_valid(path: Path, keys: Mapping[str, VerifyingKey]) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,17 +42,28 @@ class GeneratedReport:
     """Whether something was measured, and the inquiries of all methods were read to the end of the data."""
 
 
+RenderPaper = Callable[[bytes, Report, str, bytes], bytes]
+"""`render_pdf`, for whose libraries an extra is needed: of a page, its report, its language and the figures."""
+
+
 class ReportExistsError(UsageError):
     """A final report would be replaced."""
 
 
 def generate_reports(
-    settings: QualitySettings, *, month: str, audiences: Sequence[str], clock: Clock, force: bool = False
+    settings: QualitySettings,
+    *,
+    month: str,
+    audiences: Sequence[str],
+    clock: Clock,
+    force: bool = False,
+    render_paper: RenderPaper | None = None,
 ) -> list[GeneratedReport]:
     """Write the reports of *month* (Jalali, as 1405-08), one folder for each audience.
 
     An audience is working-group, provider:NAME or consumer:NAME. An interim report, issued before the month's end, and
     one of a month in which nothing was measured are replaced; a final one only with *force*, since it is evidence.
+    With *render_paper* each page is written as a PDF too.
 
     Raises:
         MonthError: *month* is malformed or in the future.
@@ -73,7 +84,7 @@ def generate_reports(
     with contextlib.closing(Store(settings.store)) as store, store.transaction() as connection:
         data = load_period(connection, period=period, now=minute_of(now), catalogue=catalogue, rules=rules)
     reports = (build_report(AudienceView(data, reader, catalogue, rules), now) for reader in readers)
-    return [_report(settings, _compared(settings, report, keys), signer) for report in reports]
+    return [_report(settings, _compared(settings, report, keys), signer, render_paper) for report in reports]
 
 
 def _compared(settings: QualitySettings, report: Report, keys: Mapping[str, VerifyingKey]) -> Report:
@@ -82,14 +93,19 @@ def _compared(settings: QualitySettings, report: Report, keys: Mapping[str, Veri
     return replace(report, before=earlier.as_earlier() if earlier else None)
 
 
-def _report(settings: QualitySettings, report: Report, signer: SigningKey) -> GeneratedReport:
+def _report(
+    settings: QualitySettings, report: Report, signer: SigningKey, render_paper: RenderPaper | None
+) -> GeneratedReport:
     content = as_json(report)
     files = {"figures.json": content, "figures.csv": as_csv(report)}
     signature_hex = json.loads(signing.sign({"figures.json": content}, signer, report.issued))["files"]["figures.json"][
         "signature"
     ]
     signature = ReportSignature(signer.key_id, hashlib.sha256(content).hexdigest(), signature_hex)
-    files |= {f"report.{language}.html": render_page(report, language, signature) for language in LANGUAGES}
+    for language in LANGUAGES:
+        page = files[f"report.{language}.html"] = render_page(report, language, signature)
+        if render_paper:
+            files[f"report.{language}.pdf"] = render_paper(page, report, language, content)
     folder = folder_of(settings.reports, Month.parse(report.month), report.audience)
     _write(folder, files | {signing.SIGNATURE_FILE: signing.sign(files, signer, report.issued)})
     met = report.verdicts_met

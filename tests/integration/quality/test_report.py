@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from pypdf import PdfReader
 from typer.testing import CliRunner
 
 from estelam.auth.dev_ca import DevCertificateAuthority
@@ -20,8 +21,9 @@ from quality import slo
 from quality.attribution import Attribution
 from quality.periods import instant_of
 from quality.report import signing
-from quality.report.generate import GeneratedReport, ReportExistsError, generate_reports
+from quality.report.generate import GeneratedReport, RenderPaper, ReportExistsError, generate_reports
 from quality.report.i18n import Localizer
+from quality.report.pdf import render_pdf
 from quality.report.signing import ReportSignatureError
 from tests.integration.quality.conftest import (
     ABAN,
@@ -40,9 +42,20 @@ from tools.commands.reference import figures_schema
 PERSIAN_DIGITS = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 
 
-def generate(quality_store: QualityStore, audience: str = "working-group", *, force: bool = False) -> GeneratedReport:
+def generate(
+    quality_store: QualityStore,
+    audience: str = "working-group",
+    *,
+    force: bool = False,
+    render_paper: RenderPaper | None = None,
+) -> GeneratedReport:
     [found] = generate_reports(
-        quality_store.settings, month="1405-08", audiences=[audience], clock=quality_store.clock(), force=force
+        quality_store.settings,
+        month="1405-08",
+        audiences=[audience],
+        clock=quality_store.clock(),
+        force=force,
+        render_paper=render_paper,
     )
     return found
 
@@ -80,6 +93,21 @@ def test_formats_agree(busy_store: QualityStore) -> None:
     reported = next(row["value"] for row in rows if (row["scope"], row["figure"]) == ("report", "inquiries"))
     assert int(reported) == figures["counts"]["inquiries"] == 6 * 3 * 1440 + 9 * 1440
     assert f"{int(reported):,}" in (folder / "report.en.html").read_text("utf-8")
+
+
+def test_paper(busy_store: QualityStore) -> None:
+    """The PDF has the figures of the page, and figures.json attached; it is made again alike, and signed."""
+    made = generate(busy_store, render_paper=render_pdf).folder
+    paper, figures = (made / "report.en.pdf").read_bytes(), (made / "figures.json").read_bytes()
+    reader = PdfReader(io.BytesIO(paper))
+    text = "\n".join(page.extract_text() for page in reader.pages)
+    keys = verifying_keys(busy_store.settings.signing_certificates)
+
+    assert f"{json.loads(figures)['counts']['inquiries']:,}" in text
+    assert {"figures.json": [figures]} == dict(reader.attachments)
+    assert {"report.en.pdf", "report.fa.pdf"} < set(signing.verify(made, keys))
+    generate(busy_store, force=True, render_paper=render_pdf)
+    assert paper == (made / "report.en.pdf").read_bytes()
 
 
 def test_service_without_ledger(busy_store: QualityStore) -> None:
