@@ -213,7 +213,8 @@ class _Pages:
 
     async def duties(self, request: Request, language: str) -> Response:
         """Show what the resolutions order, with owners, terms and states."""
-        return _render(request, language, "duties.html", catalogue=await self._data.catalogue())
+        catalogue = await self._data.catalogue()
+        return _render(request, language, "duties.html", catalogue=catalogue, today=self._today())
 
     async def changes(self, request: Request, language: str) -> Response:
         """Show the newest changes of the catalogue."""

@@ -401,8 +401,8 @@ def test_changed_report(tmp_path: Path, observed_day: QualityStore) -> None:
     with open_dashboard(observed_day, reports=reports) as running, running.client() as client:
         page = client.get("/en/reports").text
 
-    assert 1 == page.count("signature INVALID")
-    assert 1 == page.count("signature valid")
+    assert 1 == page.count(">signature INVALID</strong>")
+    assert 1 == page.count(">signature valid</span>")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff"])
@@ -415,7 +415,7 @@ def test_unreadable_report(tmp_path: Path, observed_day: QualityStore, content: 
         page = client.get("/en/reports")
 
     assert 200 == page.status_code
-    assert 1 == page.text.count("signature INVALID")
+    assert 1 == page.text.count(">signature INVALID</strong>")
     assert ">1405-08-working-group</a>" in page.text
 
 
