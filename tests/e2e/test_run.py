@@ -7,22 +7,30 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from development import sandbox as suite
 from development.cli import PORTS, option
+from development.files import CATALOGUE
 from development.processes import COMMAND, free_ports
+from estelam.cli.root import application
 
 CONFIG = Path(".estelam") / "estelam.toml"
 READY = "Ctrl-C stops all services."
 
 
+def variables(ports: dict[str, int]) -> dict[str, str]:
+    """The environment variables that set *ports*."""
+    return {f"PORT_{name.upper()}": str(port) for name, port in ports.items()}
+
+
 def start(folder: Path, ports: dict[str, int], *options: str) -> subprocess.Popen[str]:
     """Start `estelam dev` with *options* in *folder*, with *ports* by variable."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ESTELAM_", "PORT_"))}
-    variables = {f"PORT_{name.upper()}": str(port) for name, port in ports.items()}
     return subprocess.Popen(
         [*COMMAND, "dev", *options],
         cwd=folder,
-        env={**inherited, **variables},
+        env={**inherited, **variables(ports)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -51,37 +59,34 @@ def run_to_end(folder: Path, ports: dict[str, int]) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_edited_settings_are_kept(tmp_path: Path) -> None:
-    """The variables set the ports; a second run keeps a settings file that was edited, and its ports."""
+    """A settings file that was edited is kept, and sets the ports."""
     ports = free_ports(*PORTS)
-    first = run_until_ready(tmp_path, ports)
-    config = tmp_path / CONFIG
+    config = suite.create_sandbox(tmp_path / CONFIG.parent, ports=ports, catalogue=CATALOGUE).config
     edited = config.read_text("utf-8") + "# a remark\n"
     config.write_text(edited, "utf-8")
 
-    second = run_until_ready(tmp_path, {})
+    output = run_until_ready(tmp_path, {})
 
     assert config.read_text("utf-8") == edited
-    for output in (first, second):
-        assert f"http://localhost:{ports['page']}/" in output
-        assert f"http://localhost:{ports['dashboard']}/" in output
+    assert f"http://localhost:{ports['page']}/" in output
+    assert f"http://localhost:{ports['dashboard']}/" in output
     assert run_to_end(tmp_path, {"page": ports["api"]}) == (
         1,
         f"{CONFIG} was edited, so it sets the ports: change them there, or remove the file\n",
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "page" else pytest.param(name, marks=pytest.mark.slow) for name in PORTS]
-)
-def test_port_in_use_is_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PORTS)
+def test_port_in_use_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port in use ends the command before it writes anything; the message names port, service and what to do."""
     ports = free_ports(*PORTS)
+    monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", ports[name])):
-        status, output = run_to_end(tmp_path, ports)
+        done = CliRunner().invoke(application(), ["dev"], env=variables(ports))
 
-    assert status == 1
-    assert f"port {ports[name]} of {name} is in use" in output
-    assert f"{option(name)} " in output
+    assert done.exit_code == 1
+    assert f"port {ports[name]} of {name} is in use" in done.output
+    assert f"{option(name)} " in done.output
     assert not (tmp_path / CONFIG).exists()
 
 

@@ -12,7 +12,6 @@ from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.receipts import checkpoint
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from tests.guarantees.recorded_ledger import RecordedLedger, receipt_of
-from tests.support.receipt_programs import PROGRAMS, STARTED_PROGRAMS
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 from tests.unit.receipts.test_key_validity import VERIFIERS, signed_by
 
@@ -90,13 +89,3 @@ def test_malformed_demand(record: ReceiptRecord, tmp_path: Path, keys: str, need
 def test_read_by_all(record: ReceiptRecord, tmp_path: Path, verifier: Callable[[Path, ReceiptRecord], str]) -> None:
     """Every verifier of receipts accepts one with cosignatures, whether or not it verifies these."""
     assert not verifier(tmp_path, record)
-
-
-@pytest.mark.parametrize("program", STARTED_PROGRAMS)
-def test_read_by_programs(record: ReceiptRecord, tmp_path: Path, program: str) -> None:
-    """Every program of docs/receipts/ accepts a receipt with cosignatures."""
-    write_archive(tmp_path / "saved.json", [record])
-    done = PROGRAMS[program].run(tmp_path / "saved.json", tmp_path / "promissory-receipts.crt")
-
-    assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith("VALID ")

@@ -76,6 +76,7 @@ def test_wheel_runs_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
 
     assert (0, 0) == (running.returncode, asked.returncode)
     assert "YES" in asked.stdout
+    assert all(f"http://localhost:{ports[name]}/" in output for name in ("PORT_PAGE", "PORT_DASHBOARD"))
     settings = (folder / ".estelam" / "estelam.toml").read_text("utf-8")
     assert str(tmp_path / "installed") in settings
     assert all(table["metrics_listen"] for name, table in tomllib.loads(settings).items() if name in PROCESSES)

@@ -1,10 +1,12 @@
 """Commands that are declared apart from their implementation."""
 
 import inspect
+import json
 import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -22,8 +24,7 @@ from estelam.core.exceptions import ServerError
 ROOT = Path(__file__).parents[3]
 COMMANDS = all_commands(root_command())
 GROUPS = sorted({words.partition(" ")[0] for words in COMMANDS} | {"quality outage"})
-QUICK = {"judiciary", "ledger", "quality outage"}
-"""Groups whose help is asked in `make test`; `make test-full` asks the others too."""
+BY_MODULE = packages_distributions()
 LIGHT = {"typer", "persiantools", "pydantic", "pyyaml", "tzdata"}
 """Dependencies that a declaration or a completion may import; pydantic is imported by typer."""
 REPORT = """if True:
@@ -33,44 +34,71 @@ REPORT = """if True:
     from estelam.cli import main
     main()
 """
+EACH = """if True:
+    import json, os, sys, tempfile
+    from estelam.cli import main, root
+    for arguments, environ in json.load(sys.stdin):
+        with tempfile.TemporaryFile("w+") as output:
+            if not (child := os.fork()):
+                os.dup2(output.fileno(), 1)
+                sys.argv = ["estelam", *arguments]
+                os.environ.update(environ)
+                try:
+                    main()
+                finally:
+                    print("\\0", *sorted({name.partition(".")[0] for name in sys.modules}), flush=True)
+                    os._exit(0)
+            os.waitpid(child, 0)
+            output.seek(0)
+            print(json.dumps(output.read().split("\\0")))
+"""
+"""Runs each command line in a fork of a process that has imported what every command does."""
+
+Line = tuple[list[str], dict[str, str]]
+"""The arguments and environment variables of a run of `estelam`."""
 
 
-def heavy(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """Return the dependencies of the project that a process of REPORT imported, except the light ones."""
+def completing(words: str) -> Line:
+    """The run that completes *words*."""
+    return [], {
+        "_ESTELAM_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+
+
+def run(lines: Sequence[Line]) -> list[tuple[str, set[str]]]:
+    """Return what each run prints, and the dependencies of the project that it imported, except the light ones."""
+    command = [sys.executable, "-c", EACH]
+    done = subprocess.run(
+        command, input=json.dumps(lines), capture_output=True, text=True, check=True, timeout=120, cwd=ROOT
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(found), done.stderr
+    return [(printed, heavy(modules)) for printed, modules in found]
+
+
+def heavy(modules: str) -> set[str]:
+    """Return the dependencies of the project among imported *modules*, except the light ones."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     declared = {
         requirement.partition(">")[0].partition("[")[0]
         for requirement in (*project["dependencies"], *extras["conformance"])
     }
-    by_module = packages_distributions()
-    imported = {name.lower() for module in done.stderr.split() for name in by_module.get(module, ())}
+    imported = {name.lower() for module in modules.split() for name in BY_MODULE.get(module, ())}
     assert "typer" in imported
     return (imported & declared) - LIGHT
 
 
-def run(*arguments: str, words: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `estelam` with *arguments*, or complete *words*, and print the imported packages to stderr."""
-    asked = (
-        {"_ESTELAM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-        if words
-        else {}
-    )
-    command = [sys.executable, "-c", REPORT, *arguments]
-    environ = {**os.environ, **asked}
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ, cwd=ROOT)
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in GROUPS]
-)
-def test_help_imports_little(name: str) -> None:
+def test_help_imports_little() -> None:
     """The help of a group, and the completion of its commands, import no library that the commands work with."""
-    help_text = run(*name.split(), "--help")
-    completed = run(words=f"estelam {name} ")
+    helps = run([([*name.split(), "--help"], {}) for name in GROUPS])
+    completions = run([completing(f"estelam {name} ") for name in GROUPS])
 
-    assert "Usage" in help_text.stdout
-    assert [set(), set()] == [heavy(help_text), heavy(completed)]
+    assert [] == [name for name, (printed, _) in zip(GROUPS, helps, strict=True) if "Usage" not in printed]
+    assert {} == {name: found for name, (_, found) in zip(GROUPS, helps, strict=True) if found}
+    assert {} == {name: found for name, (_, found) in zip(GROUPS, completions, strict=True) if found}
 
 
 @pytest.mark.parametrize("service", ["judiciary", "promissory"])
@@ -83,30 +111,30 @@ def test_a_load_imports_no_ledger(service: str) -> None:
     assert not imported & {"estelam.ledger", "estelam.pipeline", "estelam.receipts", "grpc", "structlog"}
 
 
-@pytest.mark.parametrize(
-    ("words", "value"),
-    [
-        ("estelam ledger ver", "verify"),
-        ("estelam ledger subject-report --ki", "--kind"),
-        ("estelam migrate jud", "judiciary"),
-        ("estelam migrate qua", "quality"),
-        ("estelam catalogue show promissory-note", "promissory-note-inquiry"),
-        ("estelam catalogue explain --method promissory", "promissory-note-inquiry/CheckNote"),
-        ("estelam judiciary recall --format c", "csv"),
-        ("estelam judiciary bulk-check-cheques --pa", "--patience"),
-        ("estelam quality report --month 1", ""),
-        ("estelam quality outage announce --service promissory", "promissory-note-inquiry"),
-        ("estelam conformance run --only R3.1.", "R3.1.1"),
-        ("estelam setad verify --a", "--agency"),
-    ],
-)
-def test_completion_imports_little(words: str, value: str) -> None:
-    """The completion of names, options and values imports no library that the commands work with."""
-    done = run(words=words)
+COMPLETIONS = {
+    "estelam ledger ver": "verify",
+    "estelam ledger subject-report --ki": "--kind",
+    "estelam migrate jud": "judiciary",
+    "estelam migrate qua": "quality",
+    "estelam catalogue show promissory-note": "promissory-note-inquiry",
+    "estelam catalogue explain --method promissory": "promissory-note-inquiry/CheckNote",
+    "estelam judiciary recall --format c": "csv",
+    "estelam judiciary bulk-check-cheques --pa": "--patience",
+    "estelam quality report --month 1": "",
+    "estelam quality outage announce --service promissory": "promissory-note-inquiry",
+    "estelam conformance run --only R3.1.": "R3.1.1",
+    "estelam setad verify --a": "--agency",
+}
+"""Command lines, and a value that completes each."""
 
-    assert value in done.stdout
-    assert done.stdout.strip()
-    assert set() == heavy(done)
+
+def test_completion_imports_little() -> None:
+    """The completion of names, options and values imports no library that the commands work with."""
+    found = dict(zip(COMPLETIONS, run([completing(words) for words in COMPLETIONS]), strict=True))
+
+    assert [] == [words for words, (printed, _) in found.items() if COMPLETIONS[words] not in printed]
+    assert [] == [words for words, (printed, _) in found.items() if not printed.strip()]
+    assert {} == {words: imported for words, (_, imported) in found.items() if imported}
 
 
 @pytest.mark.parametrize("words", COMMANDS)
