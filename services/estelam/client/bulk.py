@@ -14,10 +14,11 @@ from enum import StrEnum
 import grpc
 
 from estelam.client.channel import describe_transport_error
-from estelam.core.errors import Reason
-from estelam.core.grpc_status import from_grpc, retry_delay
+from estelam.core.errors import Reason, Refusal
+from estelam.core.grpc_status import from_grpc, retry_delay, status_code
 
 UnaryCall = Callable[[bytes], Awaitable[bytes]]
+"""Sends a serialized request and returns the serialized reply, or raises CallFailed."""
 
 FIRST_REPLY_TIMEOUT_SECONDS = 5.0
 """How long a service that has not replied yet may be unreachable."""
@@ -26,7 +27,51 @@ MIN_PAUSE_SECONDS = 0.5
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.1, 2.0
 
 _TRANSIENT_CODES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
-_PERMANENT_REASONS = {Reason.FIELD_INVALID, Reason.FIELD_UNKNOWN, Reason.REQUEST_MALFORMED, Reason.REQUEST_TOO_LARGE}
+_PERMANENT_REASONS = {
+    *(Reason.FIELD_INVALID, Reason.FIELD_UNKNOWN, Reason.REQUEST_MALFORMED, Reason.REQUEST_TOO_LARGE),
+    Reason.NOTE_NOT_CONFIRMED,
+}
+"""Reasons that concern one request, and not the caller or the service."""
+
+
+class CallFailed(Exception):  # noqa: N818 - a refusal is an outcome, not an error
+    """A call ended without a reply.
+
+    Args:
+        code: The gRPC status.
+        message: A constant text: no identifier is in it.
+        refusal: The refusal, if a service of estelam sent it.
+        retry_seconds: Seconds after which the sender allows a retry; None if it does not say.
+    """
+
+    def __init__(
+        self, code: grpc.StatusCode, message: str, refusal: Refusal | None, retry_seconds: float | None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.refusal = refusal
+        self.retry_seconds = retry_seconds
+
+    @classmethod
+    def refused(cls, refusal: Refusal) -> "CallFailed":
+        """Return the failure of a call that was refused in this process."""
+        return cls(status_code(refusal), refusal.summary(), refusal, refusal.retry_seconds)
+
+
+def grpc_call(call: UnaryCall) -> UnaryCall:
+    """Return *call*, which raises gRPC's errors, as one that raises CallFailed."""
+
+    async def send(request: bytes) -> bytes:
+        try:
+            return await call(request)
+        except grpc.RpcError as error:
+            refusal = from_grpc(error)
+            code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
+            message = refusal.summary() if refusal else " / ".join(describe_transport_error(error))
+            raise CallFailed(code, message, refusal, retry_delay(error)) from None
+
+    return send
 
 
 class StopReason(StrEnum):
@@ -115,8 +160,8 @@ class BulkCaller:
             self._in_flight += 1
             try:
                 reply = await call(request)
-            except grpc.RpcError as error:
-                self._handle_error(request, error)
+            except CallFailed as failure:
+                self._handle_failure(request, failure)
             else:
                 self._handle_reply(request, reply)
             finally:
@@ -155,21 +200,18 @@ class BulkCaller:
             self._limit, self._replies_since_growth = self._limit + 1, 0
             self._wake()
 
-    def _handle_error(self, request: bytes, error: grpc.RpcError) -> None:
-        refusal = from_grpc(error)
-        code = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        message = refusal.summary() if refusal else " / ".join(describe_transport_error(error))
+    def _handle_failure(self, request: bytes, failure: CallFailed) -> None:
+        refusal, message, delay = failure.refusal, failure.message, failure.retry_seconds
         self._on_refusal(request, message)
         if refusal and refusal.reason in _PERMANENT_REASONS:
             self._note_reply()
             return
         self._deferred.append(request)
-        delay = retry_delay(error)
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        if failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._reached = True
             self._throttle()
             self._pause(max(delay or 0.0, MIN_PAUSE_SECONDS), Stop(StopReason.RATE_LIMITED, message, delay))
-        elif code in _TRANSIENT_CODES:
+        elif failure.code in _TRANSIENT_CODES:
             self._reached = self._reached or refusal is not None
             announced = refusal is not None and refusal.reason is Reason.OUTAGE_ANNOUNCED
             reason = StopReason.OUTAGE if announced else StopReason.UNAVAILABLE

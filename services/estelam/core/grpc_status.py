@@ -41,6 +41,11 @@ def to_grpc(refusal: Refusal) -> grpc.Status:
     return status
 
 
+def status_code(refusal: Refusal) -> grpc.StatusCode:
+    """Return the code of *refusal* as gRPC names it."""
+    return next(code for code in grpc.StatusCode if code.value[0] == refusal.spec.status)
+
+
 def from_grpc(error: grpc.RpcError) -> Refusal | None:
     """Return the refusal that a call failed with, or None if *error* did not come from a service of estelam."""
     details = _details(error)

@@ -25,7 +25,7 @@ from estelam.pipeline.metadata import TRACEPARENT
 from estelam.receipts.own_call import NONCE
 from estelam.rest import json_body, problem_details
 from estelam.rest.request_context import CallRefused, CallReply, CountedHandler, call_handler
-from estelam.web.middleware import ErrorBoundary
+from estelam.web.middleware import ErrorBoundary, took_turn
 from estelam.web.query import QueryError, read_query
 
 OPENAPI = "/openapi.json"
@@ -89,10 +89,10 @@ def _answered(method: JsonMethod, reply: CallReply) -> Response:
 def _endpoint(method: JsonMethod) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         body = await _body(request)
+        took_turn(request)
         try:
             reply = await call_handler(
                 method.handler,
-                request,
                 body,
                 certificate=request.state.certificate,
                 metadata=_metadata(request),

@@ -6,12 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from starlette.requests import Request
-
 from estelam.core.errors import Reason, Refusal, with_field
 from estelam.pipeline.handler import Handler
 from estelam.telemetry.call_counts import ANSWERED, reason_without_reply
-from estelam.web.middleware import took_turn
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -49,20 +46,18 @@ class CountedHandler:
 
 async def call_handler(
     counted: CountedHandler,
-    request: Request,
     body: bytes | None,
     *,
     certificate: bytes,
     metadata: Iterable[tuple[str, str]],
 ) -> CallReply:
-    """Call the handler with the *body* of *request* on behalf of the holder of *certificate* (PEM), and count the call.
+    """Call the handler with the *body* of a request on behalf of the holder of *certificate* (PEM), and count the call.
 
     A request that is malformed has no body: like a gRPC call without a message it is refused, paced and charged.
 
     Raises:
         CallRefused: the handler refused the call.
     """
-    took_turn(request)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[CallReply] = loop.create_future()
 

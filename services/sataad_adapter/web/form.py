@@ -1,7 +1,7 @@
 """The officer's form: normalizes each field and validates it by the contract's rules."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import Message
 
@@ -53,22 +53,22 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
         Refusal: FIELD_INVALID, with every invalid field, in the form's order.
     """
     fields = normalized_fields(typed)
-    violations = {name: Violation.of(name, "field.empty") for name, value in fields.items() if not value}
+    found = {name: Violation.of(name, "field.empty") for name, value in fields.items() if not value}
     amount = fields.pop(AMOUNT)
     if rule := normalize.amount_rule(amount):
-        violations.setdefault(AMOUNT, Violation.of(AMOUNT, rule))
-    request = pb.VerifyNoteRequest(**fields, amount_rials=1 if AMOUNT in violations else int(amount))
+        found.setdefault(AMOUNT, Violation.of(AMOUNT, rule))
+    request = pb.VerifyNoteRequest(**fields, amount_rials=1 if AMOUNT in found else int(amount))
     try:
         validation.validate(request)
     except Refusal as refusal:
         for violation in refusal.violations:
-            violations.setdefault(violation.field, violation)
+            found.setdefault(violation.field, violation)
     try:
         parse_case(typed)
     except ValueError:
-        violations[CASE] = Violation.of(CASE, "case.form")
-    if violations:
-        raise Refusal(Reason.FIELD_INVALID, [violations[name] for name in INPUTS if name in violations])
+        found[CASE] = Violation.of(CASE, "case.form")
+    if found:
+        raise Refusal(Reason.FIELD_INVALID, [found[name] for name in INPUTS if name in found])
     return request
 
 
@@ -86,10 +86,10 @@ def decode_form(_kind: type[Message], encoded: bytes) -> Message:
     return parse_form(json.loads(encoded))
 
 
-def is_valid(typed: Mapping[str, str]) -> bool:
-    """Whether the form holds a valid request."""
+def violations(typed: Mapping[str, str], inputs: Sequence[str] = INPUTS) -> list[Violation]:
+    """Return what is wrong with *inputs* of the form."""
     try:
         parse_form(typed)
-    except Refusal:
-        return False
-    return True
+    except Refusal as refusal:
+        return [violation for violation in refusal.violations if violation.field in inputs]
+    return []

@@ -21,7 +21,9 @@ from sataad_adapter.methods import VERIFY_NOTE
 from sataad_adapter.settings import SetadSettings
 from sataad_adapter.web import form
 from sataad_adapter.web.agencies import Agencies
-from sataad_adapter.web.ui import OfficerUi, officer_app
+from sataad_adapter.web.batch import Batches
+from sataad_adapter.web.officer import OfficerUi
+from sataad_adapter.web.ui import officer_app
 
 
 @contextlib.asynccontextmanager
@@ -64,7 +66,9 @@ async def frontends(
                 agencies=Agencies(settings.page_agencies, clock),
                 clock=clock,
             )
-            page = PacedRefusals(officer_app(ui, settings.page_hosts), page_delay)
+            batches = Batches(ui)
+            stack.push_async_callback(batches.close)
+            page = PacedRefusals(officer_app(ui, batches, settings.page_hosts), page_delay)
             limits, setting = listener_limits(settings), settings.origin("page_listen")
             await stack.enter_async_context(run_listener("page", settings.page_listen, page, limits, setting=setting))
         yield

@@ -1,8 +1,10 @@
 """The officer's web UI over plain HTTP: results, refusals, and what it never echoes."""
 
 import base64
+import csv
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
@@ -236,6 +238,44 @@ def test_case_and_agency(shared: Sandbox, promissory: RunningService) -> None:
     assert "Agency: <bdi>" + agency in form.text
     assert "Officer: <bdi>a.officer" in form.text
     assert ("پرونده ۱۲", "a.officer") == (sent[0].case_reference, sent[0].operator)
+
+
+NOTES = """amount_rials;serial;obligor_id;beneficiary_id
+۲٬۵۰۰٬۰۰۰٬۰۰۰;1404000000000017;9990000018;99000554330
+1;1404000000000017;9990000018;99000554330
+1;140400000000001;9990000018;99000554330
+"""
+
+
+def test_list_of_notes(officer: httpx.Client, adapter: Adapter) -> None:
+    """Each row of a list is asked once; the browser that sent it takes the answers and their receipts as files."""
+    typed = {"executive_agency_id": "SETAD-0001", "case_reference": "1405/12"}
+    page = officer.post("/en/batch", data=typed, files={"list": ("notes.csv", NOTES.encode())})
+    for _ in range(100):
+        if "The list has ended" in (page := officer.get(page.url)).text:
+            break
+        time.sleep(0.1)
+    answers, receipts = (officer.get(f"{page.url}/{name}") for name in ("answers.csv", "receipts.jsonl"))
+    found = list(csv.DictReader(answers.text.removeprefix("\ufeff").splitlines()))
+
+    assert ["YES", "NO", "UNANSWERED"] == [row["answer"] for row in found]
+    assert "serial must be 16 ASCII digits" in found[2]["reason"]
+    assert ("آرش نمونه‌ای", "1405/12") == (found[0]["obligor_full_name"], found[0]["case_reference"])
+    assert "Row 3 (line 4 of the file)" in page.text
+    valid = officer.post("/en/receipt", data={"receipt": receipts.text})
+    assert (200, "valid status") == (valid.status_code, verdict(valid))
+    for name in ("", "/answers.csv", "/receipts.jsonl"):
+        assert 410 == httpx.get(f"{adapter.page}{page.url.path}{name}", trust_env=False).status_code
+
+
+def test_wrong_list(officer: httpx.Client) -> None:
+    """A list that can't be read is not asked, and the fields beside it are kept."""
+    page = officer.post("/fa/batch", data={"executive_agency_id": "ن"}, files={"list": ("notes.csv", b"a\n1\n")})
+    other = officer.post("/fa/batch", data={"executive_agency_id": "A"}, files={"list": ("notes.csv", b"a\n1\n")})
+
+    assert (400, 400) == (page.status_code, other.status_code)
+    assert 'value="ن"' in page.text
+    assert "the header must name each of these columns" in other.text
 
 
 CROSS_SITE_HEADERS = [
@@ -498,7 +538,10 @@ def test_static_files() -> None:
     packages = ("estelam.web", "sataad_adapter.web")
     static = {name: {path.name for path in files(name).joinpath("static").iterdir()} for name in packages}
 
-    assert {"estelam.web": {"base.css", "mark.svg"}, "sataad_adapter.web": {"site.css", "site.js"}} == static
+    assert {
+        "estelam.web": {"base.css", "mark.svg"},
+        "sataad_adapter.web": {"notes.csv", "site.css", "site.js"},
+    } == static
 
 
 def test_font(officer: httpx.Client) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from sataad_adapter.web.number_words import amount_lines
 from tests.integration.setad.adapter_process import Adapter
-from tests.integration.setad.test_officer_ui import TYPED
+from tests.integration.setad.test_officer_ui import NOTES, TYPED
 from tests.support.browser import VARIANTS, Open, accessible, chromium, needs_chromium, pages
 
 pytestmark = needs_chromium
@@ -40,6 +40,13 @@ def ask(page: Page, **changed: str) -> None:
         page.fill(f"#{name}", value)
     page.click(SUBMIT)
     page.wait_for_load_state()
+
+
+def send_list(page: Page) -> None:
+    notes = FilePayload(name="notes.csv", mimeType="text/csv", buffer=NOTES.encode())
+    page.set_input_files("#list", notes)
+    page.fill("#executive_agency_id", "SETAD-0001")
+    page.click(SUBMIT)
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -239,6 +246,9 @@ def test_accessibility(
         lambda: page.goto(f"{adapter.page}/{language}/receipt"),
         lambda: page.click(SUBMIT),
         lambda: page.goto(f"{adapter.page}/{language}/answers/nowhere"),
+        lambda: page.goto(f"{adapter.page}/{language}/batch"),
+        lambda: page.click(SUBMIT),
+        lambda: send_list(page),
         lambda: page.goto(f"{offline.page}/{language}/"),
         lambda: ask(page),
     )

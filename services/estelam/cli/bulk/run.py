@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from typing import Any, Self
 from google.protobuf.message import DecodeError, Message
 
 from estelam.cli.bulk.question import NO, UNANSWERED, Answer, Question, Row
-from estelam.cli.bulk.table import MAYBE_ROUNDED, Rounding, read_rows
-from estelam.client.bulk import BulkCaller, Stop, StopReason, UnaryCall
+from estelam.cli.bulk.table import Rounding, read_rows
+from estelam.client.bulk import BulkCaller, Stop, StopReason, grpc_call
 from estelam.client.channel import ClientIdentity, aio_connections
 from estelam.core.clock import CLOCK_TOLERANCE, Clock
 from estelam.core.escape import spreadsheet_cell
@@ -175,11 +175,13 @@ class BulkCheck:
             channels = aio_connections(address, identity, -(-options.window // CALLS_PER_CONNECTION))
             for channel in channels:
                 await stack.enter_async_context(channel)
-            calls: list[UnaryCall] = [
-                partial(
-                    channel.unary_unary(f"/{self._question.method}"),
-                    timeout=options.timeout,
-                    metadata=(*options.metadata, *own.metadata),
+            calls = [
+                grpc_call(
+                    partial(
+                        channel.unary_unary(f"/{self._question.method}"),
+                        timeout=options.timeout,
+                        metadata=(*options.metadata, *own.metadata),
+                    )
                 )
                 for channel in channels
             ]
@@ -273,9 +275,7 @@ class BulkCheck:
     def _output(self, row: Row, stop: Stop | None) -> dict[str, Any]:
         if (request := row.request) is None:
             return self._question.unanswered(row, row.problem)
-        if row.maybe_rounded:
-            doubtful = self.rounding.is_doubtful
-            row = replace(row, maybe_rounded=doubtful, problem=MAYBE_ROUNDED if doubtful else row.problem)
+        row = self.rounding.judge(row)
         # A list that was changed may hold requests that were never read; write_out detects that at its end.
         if answer := self._answers.get(request):
             return self._question.answered(row, answer)

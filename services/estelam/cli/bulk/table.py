@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -235,6 +235,13 @@ class Rounding(RoundingCount):
         for value in row.cells.values():
             if isinstance(value, str):
                 self.add_identifiers(len(value))
+
+    def judge(self, row: Row) -> Row:
+        """Return *row*, marked as rounded only if the whole list is doubtful; every row must have been added."""
+        if not row.maybe_rounded:
+            return row
+        doubtful = self.is_doubtful
+        return replace(row, maybe_rounded=doubtful, problem=MAYBE_ROUNDED if doubtful else row.problem)
 
     def warnings(self) -> Iterator[str]:
         """Yield what to tell the operator before anything is asked."""

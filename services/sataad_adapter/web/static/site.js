@@ -92,6 +92,11 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
 
+// A list on its way is shown anew; that asks nothing.
+for (const running of document.querySelectorAll("[data-reload]")) {
+  setTimeout(() => location.reload(), 1000 * running.dataset.reload);
+}
+
 // A page restored from the back/forward cache still shows its form as busy: reload it.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
