@@ -1,7 +1,11 @@
 """Changed answers: a running service tells each caller which of its answers a load has changed, and no other."""
 
+import csv
+import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
@@ -22,10 +26,11 @@ from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryS
 from estelam.receipts import receipt
 from judiciary.feeds import CASES
 from tests.conftest import Build, judiciary_opening, plain_channel
+from tests.e2e.conftest import CommandLine, CommandResult
 from tests.integration.setad.adapter_process import https_client_named
 from tests.support.service import RunningService
 
-PERSON, OTHER = "9990000018", "9990000026"
+PERSON, OTHER, LATER = "9990000018", "9990000026", "9990000034"
 FROM_START = pb.ListChangedAnswersRequest()
 
 
@@ -41,6 +46,16 @@ class Told(NamedTuple):
         with plain_channel(self.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
             request = pb.ListChangedAnswersRequest(cursor=cursor)
             return AnswerChangeServiceStub(channel).ListChangedAnswers(request, timeout=10)
+
+    def load(self, case: str, person: str) -> None:
+        """Load a late case about *person*, and wait until all answers are compared with it."""
+        header = (SAMPLES / "cases.csv").read_text("utf-8").splitlines()[0]
+        late = self.sandbox.folder / f"late-{case}.csv"
+        late.write_text(f"{header}\n{case},CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,,,{person},DRAWER\n", "utf-8")
+        load_file(self.sandbox.judiciary(), CASES, late)
+        while (reason := self.refusal()) is not None:
+            assert reason is Reason.CHANGES_UNKNOWN
+            time.sleep(0.05)
 
     def refusal(self, caller: str = "cbi", cursor: str = "") -> Reason | None:
         try:
@@ -63,14 +78,8 @@ def told(template: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFacto
         with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel:
             stub = ChequeCaseInquiryServiceStub(channel)
             replies = [stub.CheckByNationalId(CheckByNationalIdRequest(national_id=each)) for each in (PERSON, OTHER)]
-        header = (SAMPLES / "cases.csv").read_text("utf-8").splitlines()[0]
-        late = folder / "late.csv"
-        late.write_text(f"{header}\n9,CIVIL,2024-05-01,2024-05-01T09:30:00+03:30,,,{PERSON},DRAWER\n", "utf-8")
-        load_file(sandbox.judiciary(), CASES, late)
         told = Told(sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id)
-        while (reason := told.refusal()) is not None:
-            assert reason is Reason.CHANGES_UNKNOWN
-            time.sleep(0.05)
+        told.load("9", PERSON)
         yield told
 
 
@@ -126,3 +135,57 @@ def test_json_lists_the_same(told: Told) -> None:
     listed = json_format.Parse(response.content, pb.ListChangedAnswersResponse())
     assert (200, list(told.list().changes)) == (response.status_code, list(listed.changes))
     assert "/v1/answers:listChanged" in document["paths"]
+
+
+def follow(told: Told, caller: str, file: Path, *more: str) -> CommandResult:
+    words = ("changes", "follow", "--service", "judiciary", "--as", caller, "--address", told.address, "--once")
+    return CommandLine(told.sandbox)(*words, "--cursor-file", str(file), *more)
+
+
+def test_follow_prints_each_change_once(told: Told, tmp_path: Path) -> None:
+    """`changes follow` prints a change as one line, and not again in the next run with the same file."""
+    first = follow(told, "cbi", tmp_path / "cursor")
+    again = follow(told, "cbi", tmp_path / "cursor")
+    as_json = follow(told, "cbi", tmp_path / "other", "--json")
+
+    assert (0, 0, 0) == (first.code, again.code, as_json.code)
+    # The service logs to the same stdout, in this process.
+    (line,) = (line for line in first.out.splitlines() if line.startswith(told.inquiry_id))
+    assert re.fullmatch(f"{told.inquiry_id} NO -> YES, as of [0-9TZ:.-]+, by load 2 \\(RECORDS\\)", line)
+    assert "no further change as of" in again.err
+    assert told.inquiry_id not in again.out
+    (record,) = (json.loads(line) for line in as_json.out.splitlines() if line.startswith("{"))
+    assert {"inquiry_id": told.inquiry_id, "then": "NO", "now": "YES", "load": 2}.items() <= record.items()
+
+
+def test_follow_refuses_another_callers_file(told: Told, tmp_path: Path) -> None:
+    """The file of one caller is not used for another, whose changes would be skipped; a refusal exits with 20."""
+    file = tmp_path / "cursor"
+    follow(told, "cbi", file)
+    kept = file.read_bytes()
+    others = follow(told, "setad", file)
+    refused = follow(told, "stranger", tmp_path / "stranger")
+    file.write_bytes(kept.replace(b'"1-', b'"2-'))
+    unknown = follow(told, "cbi", file)
+
+    assert (2, 20, 20) == (others.code, refused.code, unknown.code)
+    assert "give another --cursor-file" in others.err
+    assert "NOT_GRANTED" in refused.err
+    assert "CURSOR_UNKNOWN" in unknown.err
+
+
+def test_bulk_check_marks_changed_answers(told: Told, tmp_path: Path) -> None:
+    """A bulk check states of each answer of an earlier run what would be answered now."""
+    source, out = tmp_path / "persons.csv", tmp_path / "answers.csv"
+    source.write_text(f"national_id\n{LATER}\n{OTHER}\n", "utf-8")
+    words = ("judiciary", "bulk-check-persons", str(source), "--out", str(out), "--address", told.address)
+    command = CommandLine(told.sandbox)
+    before = command(*words)
+    told.load("11", LATER)
+    after = command(*words, "--changes")
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    assert (0, 0) == (before.code, after.code)
+    assert [("NO", "YES"), ("NO", "NO")] == [(row["answer"], row["now"]) for row in rows]
+    assert "1 answer would be different now" in after.err

@@ -51,6 +51,10 @@ def bulk_check(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the answers of earlier runs, whatever their age.")
     ] = False,
+    changes: Annotated[
+        bool,
+        typer.Option("--changes", help="Also state in columns `now` and `now_as_of` what would be answered now."),
+    ] = False,
     certificate: Certificates = None,
     retired_keys: RetiredKeys = None,
 ) -> None:

@@ -57,7 +57,10 @@ def ask(
         clock = Clock()
         own = OwnCall(identity.organization_id(), clock.micros())
         with channel(address, identity) as opened:
-            reply = _call(opened, find_method(method), request, options, own, address, identity)
+            try:
+                reply = call(opened, find_method(method), request, options, own)
+            except grpc.RpcError as error:
+                exit_without_answer(error, options, address, identity)
         records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
         try:
             for each in records:
@@ -66,8 +69,7 @@ def ask(
                 if receipts is None:
                     own.check(entry_of(receipt), clock.micros(), CLOCK_TOLERANCE)
         except InvalidReceipt as error:
-            unproven = f"No answer from {options.service} at {address}: the reply is not proven: {error}"
-            output.exit_error(unproven, as_json=options.as_json, code=output.EXIT_UNAVAILABLE, address=address)
+            exit_unproven(error, options, address)
         if options.save_receipt:
             try:
                 write_archive(options.save_receipt, records)
@@ -130,38 +132,43 @@ def receipt_facts(receipt: inquiry_pb2.Receipt) -> dict[str, Any]:
     return {"inquiry_id": receipt.inquiry_id, "answered_at": receipt.answered_at.ToDatetime(UTC)}
 
 
-def _call(
-    opened: grpc.Channel,
-    method: MethodDescriptor,
-    request: Message,
-    options: Options,
-    own: OwnCall,
-    address: str,
-    identity: ClientIdentity,
-) -> Message:
+def call(opened: grpc.Channel, method: MethodDescriptor, request: Message, options: Options, own: OwnCall) -> Message:
+    """Call *method* once and return its reply.
+
+    Raises:
+        grpc.RpcError: there is none; see `exit_without_answer`.
+    """
     reply_class = GetMessageClass(method.output_type)
-    call: Any = opened.unary_unary(
+    rpc: Any = opened.unary_unary(
         f"/{method.containing_service.full_name}/{method.name}",
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=reply_class.FromString,
     )
-    try:
-        reply: Message = call(request, timeout=options.timeout, metadata=(*options.metadata(), *own.metadata))
-    except grpc.RpcError as error:
-        refusal = from_grpc(error)
-        if isinstance(refusal, Refusal):
-            output.exit_refused(refusal, as_json=options.as_json, address=address)
-        problem, certificate = describe_transport_error(error), describe_certificate(identity)
-        persian = f"پاسخی از {options.service} در {address} دریافت نشد: {problem.fa}"
-        english = f"No answer from {options.service} at {address}: {problem.en}"
-        output.exit_error(
-            "\n".join([english, *([] if options.as_json else [persian]), f"client certificate: {certificate}"]),
-            as_json=options.as_json,
-            code=output.EXIT_UNAVAILABLE,
-            address=address,
-            more={"answer": None, "message_fa": persian, "certificate": certificate},
-        )
+    reply: Message = rpc(request, timeout=options.timeout, metadata=(*options.metadata(), *own.metadata))
     return reply
+
+
+def exit_without_answer(error: grpc.RpcError, options: Options, address: str, identity: ClientIdentity) -> NoReturn:
+    """Print why a call got no answer, in both languages, and exit with its code."""
+    refusal = from_grpc(error)
+    if isinstance(refusal, Refusal):
+        output.exit_refused(refusal, as_json=options.as_json, address=address)
+    problem, certificate = describe_transport_error(error), describe_certificate(identity)
+    persian = f"پاسخی از {options.service} در {address} دریافت نشد: {problem.fa}"
+    english = f"No answer from {options.service} at {address}: {problem.en}"
+    output.exit_error(
+        "\n".join([english, *([] if options.as_json else [persian]), f"client certificate: {certificate}"]),
+        as_json=options.as_json,
+        code=output.EXIT_UNAVAILABLE,
+        address=address,
+        more={"answer": None, "message_fa": persian, "certificate": certificate},
+    )
+
+
+def exit_unproven(error: InvalidReceipt, options: Options, address: str) -> NoReturn:
+    """Print that a reply is not proven, and why, and exit with its code."""
+    unproven = f"No answer from {options.service} at {address}: the reply is not proven: {error}"
+    output.exit_error(unproven, as_json=options.as_json, code=output.EXIT_UNAVAILABLE, address=address)
 
 
 def describe_certificate(identity: ClientIdentity) -> str:

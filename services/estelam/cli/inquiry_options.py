@@ -1,5 +1,6 @@
 """The options that every inquiry's command has."""
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,12 +48,16 @@ class Options:
         return tuple(found)
 
 
-def inquiry(service: str, identity: str, *, without: Collection[str] = ()) -> Callable[[Command], Command]:
+REQUIRED = inspect.Parameter.empty
+"""In place of the name of a certificate: the command demands --as."""
+
+
+def inquiry(service: str, identity: Any, *, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of every inquiry to a function whose last parameter is *options*.
 
     Args:
         service: the service's name in the settings.
-        identity: the certificate's name unless --as names another.
+        identity: the certificate's name unless --as names another, or REQUIRED.
         without: names of options that the command does not offer.
     """
     offered = {name: option for name, option in _OPTIONS.items() if name not in without}

@@ -75,7 +75,8 @@ Catalogue = Annotated[
 ]
 
 
-def _check_installed(service: str) -> str:
+def check_installed(service: str) -> str:
+    """Return *service*, if it is an installed one that has a store."""
     if service not in (names := complete.stores()):
         raise typer.BadParameter(str(unknown_name("service with a store", service, names)))
     return service
@@ -87,7 +88,7 @@ Service = Annotated[
         metavar="SERVICE",
         help="A service that has a store.",
         autocompletion=complete.stores,
-        callback=_check_installed,
+        callback=check_installed,
     ),
 ]
 

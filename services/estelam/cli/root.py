@@ -22,6 +22,7 @@ from estelam.core.settings_file import CONFIG, DEFAULT_CONFIG
 
 OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "receipt": ("receipt", "Verify receipts offline."),
+    "changes": ("changes", "Learn which of one's own answers have changed."),
     "ledger": ("ledger", "Verify ledgers, and report to a data subject."),
     "keyring": ("keyring", "Show, add, use and destroy the HMAC keys of a ledger."),
     "pki": ("pki", "Show certificates, and what is wrong with them."),

@@ -242,7 +242,7 @@ ERROR_CATALOGUE: dict[Reason, ErrorSpec] = {
         Layer.STORE,
         "Past answers have not been compared with the newest data yet, so it is not known which have changed.",
         "پاسخ‌های پیشین هنوز با تازه‌ترین داده مقایسه نشده‌اند؛ بنابراین معلوم نیست کدام تغییر کرده است.",
-        retry_seconds=5,
+        retry_seconds=1,
         pushback=Pushback.DELAYED,
     ),
     Reason.ANSWER_LATE: ErrorSpec(

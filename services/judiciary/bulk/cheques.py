@@ -55,6 +55,7 @@ CHEQUES = Question(
     columns=("standing", ISSUED_ON, "three_years_end", "three_years_rule", "lifting", *COVERAGE),
     describe=_describe,
     counted=("standing", "lifting"),
+    founded=("lifting",),
 )
 
 bulk_check = partial(check_list, CHEQUES)

@@ -197,7 +197,7 @@ def _facts(request: bytes) -> dict[str, Any]:
 def _answer(reply: pb.VerifyNoteResponse) -> Answer:
     receipt = reply.check_receipt
     word = YES if reply.answer == ANSWER_YES else NO
-    return Answer(word, None, None, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id)
+    return Answer(word, None, None, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id, receipt.index)
 
 
 def _parties(reply: Any) -> dict[str, str]:

@@ -185,7 +185,7 @@ def test_conclusive_no(bank: Bank) -> None:
 def test_no_about_certificate_after_data(issued_on: date, standing: str) -> None:
     """A NO says nothing about a certificate issued after the day, in Iran, up to which the data is loaded."""
     quarter_past_midnight_in_iran = datetime(2026, 11, 29, 20, 45, tzinfo=UTC)
-    answer = Answer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id")
+    answer = Answer("NO", date(2021, 3, 21), quarter_past_midnight_in_iran, quarter_past_midnight_in_iran, "id", 0)
 
     assert standing == CHEQUES.answered(row_of(issued_on), answer)["standing"]
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from persiantools.jdatetime import JalaliDate
 
-from estelam.cli.bulk.question import Answer, Place, Row
+from estelam.cli.bulk.question import Answer, Changes, Place, Row
 from estelam.core.dates import parse_date
 from judiciary.bulk.cheques import CHEQUES
 from judiciary.three_years import Rule, last_day
@@ -75,7 +75,7 @@ def test_lifting_due(issued_on: date, as_of: datetime, word: str, doubtful: bool
     """A row is marked if and only if its answer is NO, conclusive, and from data beyond the last day."""
     as_of = as_of.replace(hour=12, tzinfo=UTC)
     row = Row(Place(1, 2), {"tracking_id": "1"}, b"request", issued_on, maybe_rounded=doubtful)
-    output = CHEQUES.answered(row, Answer(word, COVERED_SINCE, as_of, as_of, "id"))
+    output = CHEQUES.answered(row, Answer(word, COVERED_SINCE, as_of, as_of, "id", 0))
     due = word == "NO" and not doubtful and issued_on >= COVERED_SINCE and last_day(issued_on)[0] < as_of.date()
 
     assert (output["lifting"] == "LIFTING_DUE") == due
@@ -88,16 +88,35 @@ def test_last_day_ends_in_iran(hours: int, mark: str) -> None:
     midnight = datetime(2024, 3, 19, 20, 0, tzinfo=UTC)  # 23:30 on the last day
     as_of = midnight + timedelta(hours=hours)
     row = Row(Place(1, 2), {"tracking_id": "1"}, b"request", parse_date("1399-12-30"))
-    output = CHEQUES.answered(row, Answer("NO", parse_date("1399-01-01"), as_of, as_of, "id"))
+    output = CHEQUES.answered(row, Answer("NO", parse_date("1399-01-01"), as_of, as_of, "id", 0))
 
     assert mark == output["lifting"]
+
+
+@pytest.mark.parametrize(
+    ("states", "first_index", "now", "lifting"),
+    [
+        ({}, 0, "NO", "LIFTING_DUE"),
+        ({"id": "NO"}, 9, "NO", "LIFTING_DUE"),
+        ({"id": "YES"}, 0, "YES", ""),
+        ({}, 9, "UNKNOWN", ""),
+    ],
+)
+def test_changed_answer_lifts_nothing(states: dict[str, str], first_index: int, now: str, lifting: str) -> None:
+    """A row is not marked where the answer would be different now, or where the service does not say."""
+    as_of = datetime(2026, 1, 1, tzinfo=UTC)
+    row = Row(Place(1, 2), {"tracking_id": "1"}, b"request", parse_date("1400-02-01"))
+    changes = Changes({name: (state, as_of) for name, state in states.items()}, first_index, as_of)
+    output = CHEQUES.answered_since(row, Answer("NO", COVERED_SINCE, as_of, as_of, "id", 5), changes)
+
+    assert ("NO", now, lifting) == (output["answer"], output["now"], output["lifting"])
 
 
 def test_row_without_date() -> None:
     """A row without a date of issue has no last day and is not marked."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     output = CHEQUES.answered(
-        Row(Place(1, 2), {"tracking_id": "1"}, b"request"), Answer("NO", COVERED_SINCE, now, now, "id")
+        Row(Place(1, 2), {"tracking_id": "1"}, b"request"), Answer("NO", COVERED_SINCE, now, now, "id", 0)
     )
 
     assert (None, None, "") == (output["three_years_end"], output["three_years_rule"], output["lifting"])

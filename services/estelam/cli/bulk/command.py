@@ -4,23 +4,26 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+import grpc
 import typer
 
 from estelam.cli import output
-from estelam.cli.bulk.question import NO, UNANSWERED, YES, Question
+from estelam.cli.bulk.question import NO, UNANSWERED, YES, Changes, Question
 from estelam.cli.bulk.run import BulkCheck, BulkOptions, Summary
-from estelam.cli.inquire import resolve_target
+from estelam.cli.changed_answers import ChangeSource, state
+from estelam.cli.inquire import exit_unproven, exit_without_answer, resolve_target
 from estelam.cli.inquiry_options import Options
 from estelam.cli.signing_keys import named_keys, service_keys
 from estelam.client.bulk import Stop, StopReason
-from estelam.client.channel import ClientIdentity
+from estelam.client.channel import ClientIdentity, channel
 from estelam.core import dates
 from estelam.core.clock import Clock
 from estelam.core.settings import ClientSettings, load_settings
+from estelam.receipts.problems import InvalidReceipt
 from estelam.receipts.receipt import Verifier
 
 MAX_REASONS = 10
@@ -45,6 +48,7 @@ def check_list(
     deadline: str | None,
     max_age: str,
     resume: bool,  # noqa: FBT001 - an option of the command line, passed by its name
+    changes: bool,  # noqa: FBT001 - as resume
     certificate: list[Path] | None,
     retired_keys: Path | None,
 ) -> None:
@@ -65,7 +69,8 @@ def check_list(
         settings = load_settings(ClientSettings)
         address, identity = resolve_target(options, settings)
         keys = named or service_keys(question.service, retired_keys)
-        with BulkCheck(question, file, out, Verifier(keys)) as check:
+        verifier = Verifier(keys)
+        with BulkCheck(question, file, out, verifier) as check:
             for warning in check.rounding.warnings():
                 output.warn(warning)
             if not check.rows:
@@ -80,8 +85,30 @@ def check_list(
                 if not resume:
                     _stop_at_old_answers(check, oldest, as_json=options.as_json)
                 stop = asyncio.run(_ask(check, address, identity, bulk_options, show))
-            summary = check.write_out(stop)
-    _report(check, summary, stop, as_json=options.as_json)
+            listed = _changes(address, identity, options, verifier) if changes else None
+            summary = check.write_out(stop, listed)
+            if summary.changed:
+                changed = output.counted(summary.changed, "answer")
+                output.warn(f"{changed} would be different now: read the column `now` of {out}")
+    _report(check, summary, stop, listed, as_json=options.as_json)
+
+
+def _changes(address: str, identity: ClientIdentity, options: Options, verifier: Verifier) -> Changes:
+    """Return which of the caller's answers have changed; where the service does not say, print why and exit.
+
+    The answers are kept: the next run writes them.
+    """
+    states: dict[str, tuple[str, datetime]] = {}
+    try:
+        with channel(address, identity) as opened:
+            for reply in ChangeSource(opened, identity, options, verifier).pages(""):
+                for change in reply.changes:
+                    states[change.inquiry_id] = state(change.now), change.as_of.ToDatetime(UTC)
+    except InvalidReceipt as error:
+        exit_unproven(error, options, address)
+    except grpc.RpcError as error:
+        exit_without_answer(error, options, address, identity)
+    return Changes(states, reply.first_index, reply.as_of.ToDatetime(UTC))
 
 
 def _monotonic(deadline: str | None, *, as_json: bool) -> float | None:
@@ -125,7 +152,9 @@ def _stop_at_old_answers(check: BulkCheck, max_age: timedelta, *, as_json: bool)
     )
 
 
-def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: bool) -> NoReturn:
+def _report(
+    check: BulkCheck, summary: Summary, stop: Stop | None, changes: Changes | None, *, as_json: bool
+) -> NoReturn:
     unanswered = summary.answers[UNANSWERED]
     output.print_record(
         {
@@ -133,6 +162,8 @@ def _report(check: BulkCheck, summary: Summary, stop: Stop | None, *, as_json: b
             "yes": summary.answers[YES],
             "no": summary.answers[NO],
             "of_these_no": dict(summary.of_no) or None,
+            "changed_since": summary.changed if changes else None,
+            "changes_as_of": changes.as_of if changes else None,
             "unanswered": unanswered,
             "reasons": dict(summary.reasons.most_common(MAX_REASONS)),
             **_earlier(check),

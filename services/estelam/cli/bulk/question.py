@@ -19,6 +19,10 @@ YES, NO, UNANSWERED = "YES", "NO", "UNANSWERED"
 """The values of the column `answer`. UNANSWERED can't be mistaken for an answer."""
 COVERAGE = ("covered_since", "data_as_of")
 """The columns of an answer's coverage."""
+CHANGES = ("now", "now_as_of")
+"""The columns of what would be answered now."""
+UNKNOWN = "UNKNOWN"
+"""In the column `now`: the service does not say whether the answer has changed."""
 
 _WORDS = {ANSWER_YES: YES, ANSWER_NO: NO}
 
@@ -58,6 +62,8 @@ class Answer:
     data_as_of: datetime | None
     answered_at: datetime
     inquiry_id: str
+    index: int
+    """The place of its entry in the service's ledger."""
 
     @classmethod
     def from_reply(cls, reply: Any) -> "Answer":
@@ -74,7 +80,7 @@ class Answer:
             if word == NO and since is None:
                 raise InvalidReceipt(ReceiptProblem.NO_COVERAGE)
         receipt = reply.receipt
-        return cls(word, since, as_of, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id)
+        return cls(word, since, as_of, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id, receipt.index)
 
     def coverage(self) -> dict[str, Any]:
         """Return the columns of the coverage."""
@@ -89,6 +95,23 @@ def _coverage(wire: bytes) -> tuple[date | None, datetime | None]:
     with contextlib.suppress(DateError):  # No NO is accepted then.
         since = dates.from_wire(coverage.since)
     return since, coverage.as_of.ToDatetime(UTC) if coverage.HasField("as_of") else None
+
+
+class Changes(NamedTuple):
+    """What a service says of the answers that it gave to this caller: which would be different now."""
+
+    states: Mapping[str, tuple[str, datetime]]
+    """What would be answered now, and since when the data says so, by inquiry id."""
+    first_index: int
+    """The first entry of those that the service has compared with its data."""
+    as_of: datetime
+
+    def of(self, answer: Answer) -> dict[str, Any]:
+        """Return the columns for *answer*: what would be answered now, and as of when."""
+        if found := self.states.get(answer.inquiry_id):
+            return {"now": found[0], "now_as_of": utc(found[1])}
+        is_compared = answer.index >= self.first_index
+        return {"now": answer.answer, "now_as_of": utc(self.as_of)} if is_compared else {"now": UNKNOWN}
 
 
 def utc(instant: datetime) -> str:
@@ -118,6 +141,8 @@ class Question:
     """Returns the values of `columns` for a row and its answer; None: the row has none."""
     counted: tuple[str, ...] = ()
     """Columns whose values the summary counts over the rows with NO."""
+    founded: tuple[str, ...] = ()
+    """Columns that rest on the answer: empty where another one would be given now."""
 
     @cached_property
     def fields(self) -> Mapping[str, bool]:
@@ -133,6 +158,12 @@ class Question:
         """Return the output of a row with *answer*."""
         given = {"answer": answer.answer, "reason": row.problem, "inquiry_id": answer.inquiry_id}
         return self._output(row, answer) | given | {"answered_at": utc(answer.answered_at)}
+
+    def answered_since(self, row: Row, answer: Answer, changes: Changes) -> dict[str, Any]:
+        """Return the output of a row with *answer*, and with what *changes* say of it."""
+        now = changes.of(answer)
+        unfounded = dict.fromkeys(self.founded, "") if now["now"] != answer.answer else {}
+        return self.answered(row, answer) | now | unfounded
 
     def unanswered(self, row: Row, reason: str) -> dict[str, Any]:
         """Return the output of a row without an answer, for *reason*."""

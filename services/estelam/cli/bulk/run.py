@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from google.protobuf.message import DecodeError, Message
 
-from estelam.cli.bulk.question import NO, UNANSWERED, Answer, Question, Row
+from estelam.cli.bulk.question import CHANGES, NO, UNANSWERED, UNKNOWN, Answer, Changes, Question, Row
 from estelam.cli.bulk.table import Rounding, read_rows
 from estelam.client.bulk import BulkCaller, Stop, StopReason, grpc_call
 from estelam.client.channel import ClientIdentity, aio_connections
@@ -72,6 +72,8 @@ class Summary:
     of_no: Counter[str] = field(default_factory=Counter)
     """The values of the question's counted columns over the rows with NO."""
     reasons: Counter[str] = field(default_factory=Counter)
+    changed: int = 0
+    """The number of rows whose answer would be different now."""
 
     def count(self, row: dict[str, Any], counted: Iterable[str]) -> None:
         """Count *row*, an output row."""
@@ -79,6 +81,7 @@ class Summary:
         self.answers[row["answer"]] += 1
         if row["answer"] == NO:
             self.of_no.update(row[column] for column in counted if row[column])
+        self.changed += row.get("now", row["answer"]) not in (row["answer"], UNKNOWN)
         if row["answer"] == UNANSWERED:
             self.reasons[row["reason"]] += 1
 
@@ -205,18 +208,21 @@ class BulkCheck:
         if self._caller:
             self._caller.stop(stop)
 
-    def write_out(self, stop: Stop | None) -> Summary:
+    def write_out(self, stop: Stop | None, changes: Changes | None = None) -> Summary:
         """Write one answer row for every row of the list, then replace the answers of the previous run.
+
+        With *changes* each answered row states what would be answered now.
 
         Raises:
             BulkCheckError: the list was changed during the run.
         """
         summary = Summary()
         with open_atomic(self.out, encoding="utf-8", newline="", durable=True) as file:
-            writer = csv.DictWriter(file, self._question.output_columns, restval="")
+            columns = (*self._question.output_columns, *(CHANGES if changes else ()))
+            writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             for row in read_rows(self._source, self._question, self._now):  # 4
-                output = self._output(row, stop)
+                output = self._output(row, stop, changes)
                 summary.count(output, self._question.counted)
                 writer.writerow({name: spreadsheet_cell(value) for name, value in output.items()})
             if _digest(self._source) != self._digest:
@@ -272,13 +278,14 @@ class BulkCheck:
         own.check(proven.entry, self._clock.micros(), CLOCK_TOLERANCE)
         return Answer.from_reply(reply)
 
-    def _output(self, row: Row, stop: Stop | None) -> dict[str, Any]:
+    def _output(self, row: Row, stop: Stop | None, changes: Changes | None) -> dict[str, Any]:
         if (request := row.request) is None:
             return self._question.unanswered(row, row.problem)
         row = self.rounding.judge(row)
         # A list that was changed may hold requests that were never read; write_out detects that at its end.
         if answer := self._answers.get(request):
-            return self._question.answered(row, answer)
+            question = self._question
+            return question.answered_since(row, answer, changes) if changes else question.answered(row, answer)
         not_called = f"UNASKED: {stop.message if stop else 'the list was changed'}"
         return self._question.unanswered(row, self._reasons.get(request, not_called))
 
