@@ -9,7 +9,7 @@ from conformance.completion import case_names, roles
 from conformance.profile import Profile
 from estelam.cli import complete
 from estelam.cli.deferred import implemented_in
-from estelam.cli.options import AsJson, whole_number
+from estelam.cli.options import AsJson, PaperLanguage, whole_number
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("conformance.commands")
@@ -66,6 +66,16 @@ def run(
     html_file: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page.", autocompletion=complete.files)
     ] = None,
+    pdf_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--pdf",
+            metavar="FILE",
+            help="Write the result on one page, with the signed report attached; needs the extra `pdf`.",
+            autocompletion=complete.files,
+        ),
+    ] = None,
+    language: Annotated[PaperLanguage, typer.Option("--lang", help="The language of the PDF.")] = PaperLanguage.FA,
     known_failing: Annotated[
         Path | None,
         typer.Option(

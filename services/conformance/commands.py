@@ -1,7 +1,7 @@
 """Commands of `estelam conformance`: test an implementation, list the cases, and write the fixtures."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from conformance.case import Case, Instance
 from conformance.client import open_channel
 from conformance.profile import Profile
 from conformance.reports import html, junit, signed_json, terminal
-from conformance.results import Outcome
+from conformance.results import Outcome, RunResult
 from conformance.target import Target
 from estelam.cli import output
+from estelam.cli.options import PaperLanguage
 from estelam.core.addresses import check_target
-from estelam.core.exceptions import UsageError, describe_error
+from estelam.core.exceptions import UsageError, UserFacingError, describe_error
 
 EXIT_CODES = {
     Outcome.CONFORMS: 0,
@@ -39,6 +40,8 @@ def run(
     junit_file: Path | None,
     report_json: Path | None,
     html_file: Path | None,
+    pdf_file: Path | None,
+    language: PaperLanguage,
     known_failing: Path | None,
     jobs: int,
     *,
@@ -55,6 +58,7 @@ def run(
             ("--report-json", report_json),
             ("--report-json", signature),
             ("--html", html_file),
+            ("--pdf", pdf_file),
         ):
             if path:
                 output.check_writable(path, option, force=force)
@@ -72,6 +76,7 @@ def run(
         excused = _known(known_failing, cases)
         target.validate()
         _warn_without_steering(tested, target, as_json=as_json)
+    writers = list(_writers(pki, junit_file, report_json, html_file, pdf_file, language))
     with terminal.Progress(output.err) as progress:
         progress.total(len(tested))
         result = runner.run(
@@ -90,13 +95,9 @@ def run(
     if not as_json:
         terminal.show(result, output.out)
     try:
-        if junit_file:
-            junit.write(junit_file, result)
-        if report_json:
-            signed_json.write(report_json, result, pki)
-        if html_file:
-            html.write(html_file, result)
-    except (OSError, signed_json.SignatureError) as error:
+        for write in writers:
+            write(result)
+    except (OSError, UserFacingError) as error:
         message = f"a report could not be written: {describe_error(error)}"
         output.exit_error(
             message, as_json=as_json, code=output.EXIT_USAGE, more={"report": signed_json.report_content(result)}
@@ -104,6 +105,27 @@ def run(
     if as_json:
         output.print_record(signed_json.report_content(result), as_json=True)
     raise typer.Exit(EXIT_CODES[result.outcome])
+
+
+def _writers(
+    pki: Path,
+    junit_file: Path | None,
+    report_json: Path | None,
+    html_file: Path | None,
+    pdf_file: Path | None,
+    language: PaperLanguage,
+) -> Iterator[Callable[[RunResult], None]]:
+    """Yield what writes each report whose file is given."""
+    if junit_file:
+        yield lambda result: junit.write(junit_file, result)
+    if report_json:
+        yield lambda result: signed_json.write(report_json, result, pki)
+    if html_file:
+        yield lambda result: html.write(html_file, result)
+    if pdf_file:
+        from conformance.reports import paper  # noqa: PLC0415 - needs the extra pdf
+
+        yield lambda result: paper.write(pdf_file, result, pki, language)
 
 
 def list_cases(profile: Profile, only: list[str] | None, *, as_json: bool) -> None:

@@ -67,7 +67,7 @@ def test_invalid_case_file(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (2, "a.yaml: some.case: steps.0: is wrong\n") == (done.exit_code, done.output)
 
 
-@pytest.mark.parametrize("kind", ["--junit", "--report-json", "--html"])
+@pytest.mark.parametrize("kind", ["--junit", "--report-json", "--html", "--pdf"])
 def test_report_path_checked_first(pki: Path, tmp_path: Path, kind: str) -> None:
     """A report that can't be written, or would overwrite one, is found before any case runs."""
     kept = tmp_path / "report"

@@ -1,4 +1,4 @@
-"""Report as one HTML page in Persian and English, without network access, scripts or other files."""
+"""Report as one HTML page, which shows Persian or English, without network access, scripts or other files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from conformance import case_loader
 from conformance.case import Title
 from conformance.reports.labels import (
+    LIMITS,
     OUTCOME_LABELS,
     PROFILE_LABELS,
     STATUS_LABELS,
@@ -21,8 +23,10 @@ from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 from estelam.presentation.formats import Formats
+from estelam.presentation.style import DOCUMENT_POLICY, inline_style
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _MARKS = {
     CaseStatus.PASSED: "✓",
     CaseStatus.FAILED: "✗",
@@ -30,6 +34,7 @@ _MARKS = {
     CaseStatus.KNOWN: "!",
     CaseStatus.STALE: "?",
 }
+_CLASSES = {status: status.name.lower().replace("_", "-") for status in CaseStatus}
 _COLOURS = {Outcome.CONFORMS: "good", Outcome.FAILS: "bad", Outcome.PARTIAL: "odd", Outcome.NOT_RUN: "bad"}
 
 
@@ -68,6 +73,11 @@ def write(path: Path, run: RunResult) -> None:
         colours=_COLOURS,
         labels=STATUS_LABELS,
         rows=_rows(run),
+        passed=run.with_status(CaseStatus.PASSED),
+        classes=_CLASSES,
+        limits=LIMITS,
+        policy=DOCUMENT_POLICY,
+        style=Markup(inline_style() + _style()),  # noqa: S704 - our own files
         failed=not_passed(run),
         sent_texts=sent_texts,
         began=english.second(run.began),
@@ -75,6 +85,13 @@ def write(path: Path, run: RunResult) -> None:
         kit=version("estelam"),
     )
     write_atomic(path, page)
+
+
+def _style() -> str:
+    """Return the page's style, with the rules by which it shows the cases of one status."""
+    hidden = (f"html:has([value={one}]:checked) :is(.case, .cell):not(.{one})" for one in _CLASSES.values())
+    rows = (f"html:has([value={one}]:checked) .clause:not(:has(.{one}))" for one in _CLASSES.values())
+    return f"{_STYLE.read_text('utf-8')}{', '.join([*hidden, *rows])} {{ display: none; }}"
 
 
 def _rows(run: RunResult) -> list[Row]:

@@ -36,6 +36,12 @@ PROFILE_LABELS = {
 }
 
 
+LIMITS = Title(
+    en="CONFORMS means that every case of the profile ran and passed, on the fixtures and at the time above; it says "
+    "nothing about real data, capacity or the network’s security.",
+    fa="«مطابق است» یعنی همه آزمون‌های همان نمایه اجرا و پذیرفته شدند، بر داده‌های آزمایشی و در زمان بالا؛ نه چیزی "
+    "درباره درستی داده‌های واقعی، کارایی یا امنیت شبکه.",
+)
 _SHOWN_CHARACTERS = 600
 """Of a longer request, a text shows the beginning; the JSON report has all."""
 _ORDER = (CaseStatus.FAILED, CaseStatus.KNOWN, CaseStatus.STALE, CaseStatus.NOT_RUN)

@@ -37,10 +37,20 @@ def write(path: Path, run: RunResult, pki: Path) -> None:
     Raises:
         SignatureError: the examiner's key can't be used.
     """
+    report, signature = signed_report(run, pki)
+    write_atomic(path, report)
+    write_atomic(signature_path(path), signature)
+
+
+def signed_report(run: RunResult, pki: Path) -> tuple[bytes, bytes]:
+    """Return the report of *run* and its signature with `examiner.key` in *pki*.
+
+    Raises:
+        SignatureError: the examiner's key can't be used.
+    """
     key = _examiner_key(pki / "examiner.key")
     report = json.dumps(report_content(run), ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace") + b"\n"
-    write_atomic(path, report)
-    write_atomic(signature_path(path), key.sign(report))
+    return report, key.sign(report)
 
 
 def verify(path: Path, certificate: Path) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ def typeset(template: str, data: Mapping[str, Any], **attached: bytes) -> bytes:
     Args:
         template: Typst markup; it imports `paper.typ` and reads `data.json`, which also has the light colours.
         data: What `data.json` holds.
-        **attached: Further files by name; an underscore stands for the dot.
+        **attached: Further files by name, each of UTF-8 text; an underscore stands for the dot.
 
     Raises:
         PaperError: a text has a character that the fonts do not have.
