@@ -41,6 +41,10 @@ class TransportFailure(StrEnum):
     """The server's certificate is from a trusted authority, and expired or not yet valid."""
     SERVICE_SILENT = "SERVICE_SILENT"
     """The service accepted the connection and did not answer the call."""
+    SERVER_ERROR = "SERVER_ERROR"
+    """The service answered a probe over HTTP with a status of 500 or more."""
+    NOT_SERVING = "NOT_SERVING"
+    """The service reports itself that it is not serving."""
     STATUS_UNEXPLAINED = "STATUS_UNEXPLAINED"
     """Something refused the call as wrong, without a reason of the error catalogue."""
 
@@ -53,6 +57,8 @@ _BY_TRANSPORT_FAILURE = {
     TransportFailure.SERVICE_UNPROVEN: Attribution.UNKNOWN,
     TransportFailure.SERVICE_CERTIFICATE_EXPIRED: Attribution.PROVIDER,
     TransportFailure.SERVICE_SILENT: Attribution.PROVIDER,
+    TransportFailure.SERVER_ERROR: Attribution.PROVIDER,
+    TransportFailure.NOT_SERVING: Attribution.PROVIDER,
     TransportFailure.STATUS_UNEXPLAINED: Attribution.UNKNOWN,
 }
 

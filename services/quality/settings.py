@@ -1,10 +1,11 @@
 """Settings of the quality service."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from estelam.core import addresses
 from estelam.core.note_keys import NAME
 from estelam.core.settings import FeedName, LogLevel, Loopback, OptionalHostPort, SettingsSection, StoreUrl, Target, Url
 
@@ -20,6 +21,45 @@ class ProbeIdentity(BaseModel):
     """The client certificate (PEM) of the probes."""
     private_key: Path
     """The key of the certificate (PEM)."""
+
+
+class ServiceProbe(BaseModel):
+    """A probe of a service that the catalogue only lists."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    service: str
+    """The slug of the service in the catalogue."""
+    kind: Literal["http", "tls", "grpc-health"]
+    """http: a request whose status must be one of `expect`; tls: a handshake with a valid certificate; grpc-health: the
+    standard health service reports SERVING."""
+    target: str = Field(min_length=1, max_length=2000)
+    """http://… or https://… for http, else host:port."""
+    method: Literal["GET", "POST"] = "GET"
+    """The verb of an HTTP request."""
+    body: str = Field(default="", max_length=10_000)
+    """The body of a POST, which must ask for nothing about a real person."""
+    content_type: str = "application/json"
+    """Its media type."""
+    expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = (200,)
+    """The HTTP statuses that are an answer; a redirect is not followed."""
+    health_service: str = ""
+    """The name that the health service is asked for; empty for the whole server."""
+    ca_certificates: Path | None = None
+    """The authorities (PEM) that may issue the service's certificate; without it, those of the operating system."""
+    certificate: Path | None = None
+    """The client certificate (PEM), if the service demands one; grpc-health does."""
+    private_key: Path | None = None
+    """The key of the certificate (PEM)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        (addresses.check_url if self.kind == "http" else addresses.check_target)(self.target)
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key are given together")
+        if self.kind == "grpc-health" and not (self.certificate and self.ca_certificates):
+            raise ValueError("grpc-health needs certificate, private_key and ca_certificates")
+        return self
 
 
 class QualitySettings(SettingsSection):
@@ -78,6 +118,8 @@ class QualitySettings(SettingsSection):
     """The consumers in whose names the services are probed."""
     probe_requests: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The harmless request of each method's probe, as proto3 JSON, by the method's name (package.Service/Method)."""
+    service_probe: tuple[ServiceProbe, ...] = ()
+    """The probes of services that the catalogue only lists; one that has none is reported as not measured."""
     probe_interval_seconds: float = Field(default=60.0, ge=0.01, le=86_400)
     """Seconds between two probes; the indicators count minutes, so change it in trials only."""
     probe_seconds: float = Field(default=12.0, ge=0.01, le=3600)

@@ -68,16 +68,25 @@ def check_url(text: str) -> str:
     Raises:
         ValueError: it is not; the text says why.
     """
+    target_of(text)
+    return text
+
+
+def target_of(url: str) -> str:
+    """Return the host:port that *url*, as `check_url` accepts it, is at.
+
+    Raises:
+        ValueError: it is not such an address; the text says why.
+    """
     form = "must be http://HOST:PORT/PATH or https://HOST:PORT/PATH"
     try:
-        address = urlsplit(text)
+        address = urlsplit(url)
     except ValueError:
         raise ValueError(form) from None
-    if address.scheme not in _DEFAULT_PORTS or "@" in address.netloc or " " in text:
+    if address.scheme not in _DEFAULT_PORTS or "@" in address.netloc or " " in url:
         raise ValueError(form)
     has_port = re.search(r":[^\]]*$", address.netloc)
-    check_target(address.netloc if has_port else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
-    return text
+    return check_target(address.netloc if has_port else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
 
 
 def split(address: str) -> tuple[str, int]:

@@ -140,12 +140,8 @@ class _Pages:
 
     async def overview(self, request: Request, language: str) -> Response:
         """Show the current status of every service and the month's summary."""
-        exchange, month, catalogue, period = await asyncio.gather(
-            self._data.status(), self._data.month(), self._data.catalogue(), self._period(request)
-        )
-        listed = [service for service in catalogue.services if not service.wire]
-        context = {"exchange": exchange, "listed": listed, "catalogue": catalogue, **period, **_month_context(month)}
-        return _render(request, language, "overview.html", **context)
+        exchange, month, period = await asyncio.gather(self._data.status(), self._data.month(), self._period(request))
+        return _render(request, language, "overview.html", exchange=exchange, **period, **_month_context(month))
 
     async def service(self, request: Request, language: str) -> Response:
         """Show one service by method and consumer."""
@@ -315,6 +311,8 @@ def _status_json(exchange: ExchangeStatus) -> dict[str, Any]:
         service |= {"state": one.state, "states": one.states}
         for method in service["methods"]:
             del method["minutes"]
+    for listed in content["listed"]:
+        del listed["minutes"]
     return content
 
 

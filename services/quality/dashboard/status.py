@@ -119,6 +119,25 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedStatus:
+    """State of a service that the catalogue only lists, in this minute and over the last day."""
+
+    name: str
+    """Its name in the catalogue."""
+    fa: str
+    en: str
+    provider: Named
+    state: str
+    """As of a method; unmeasured if it is not probed."""
+    reason: str
+    """Why the newest probe failed; empty if it did not, or if there is none."""
+    availability: float | None
+    """Per cent of the measured minutes of the day."""
+    minutes: bytes
+    """State of each minute of the day, as in `minute_states`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeStatus:
     """Status of all services."""
 
@@ -126,6 +145,8 @@ class ExchangeStatus:
     last_probe: datetime | None
     """Minute of the newest probe within the last day."""
     services: tuple[ServiceStatus, ...]
+    listed: tuple[ListedStatus, ...]
+    """Services that the catalogue only lists."""
 
     @property
     def stale(self) -> bool:
@@ -141,6 +162,7 @@ class ExchangeStatus:
     def states(self) -> list[str]:
         """What is wrong with any service, worst first, and `stale` in place of their methods' states."""
         found = {state for service in self.services for state in service.states}
+        found |= {one.state for one in self.listed if one.availability is not None}
         if self.stale:
             found = found & {"alarm", "outdated"} | {"stale"}
         return _worst_first(found)
@@ -200,7 +222,8 @@ def load_status(connection: Connection, *, now: int, catalogue: Catalogue, rules
                     methods=tuple(methods),
                 )
             )
-    return ExchangeStatus(instant_of(now), _newest_probe(connection, first, end), tuple(services))
+    listed = tuple(_listed_status(data, catalogue, slug, probes) for slug in data.listed)
+    return ExchangeStatus(instant_of(now), _newest_probe(connection, first, end), tuple(services), listed)
 
 
 def _is_outdated(age: Freshness, catalogue: Catalogue, rules: Rulebook) -> bool:
@@ -249,6 +272,21 @@ def _method_status(
             )
             for legal_id, probe in sorted(newest.items())
         ),
+    )
+
+
+def _listed_status(data: PeriodData, catalogue: Catalogue, slug: str, probes: Iterable[Probe]) -> ListedStatus:
+    minutes, service = bytes(data.listed[slug]), catalogue.service(slug)
+    provider = catalogue.party(service.provider) if service else None
+    return ListedStatus(
+        name=slug,
+        fa=service.fa if service else slug,
+        en=service.en if service else slug,
+        provider=Named(provider.slug, provider.fa, provider.en) if provider else Named("", "", ""),
+        state=minute_states.NAMES[_current_state(minutes)],
+        reason=next((one.reason for one in reversed(list(probes)) if one.method == slug), ""),
+        availability=StateMinutes.of(minutes).availability,
+        minutes=minutes,
     )
 
 

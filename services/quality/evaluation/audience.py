@@ -39,10 +39,8 @@ class Audience:
             raise AudienceError("a report is for working-group, provider:NAME or consumer:NAME")
         if party is None:
             raise unknown_name("party", slug or WORKING_GROUP_PARTY, [party.slug for party in catalogue.parties])
-        if kind == "provider" and not any(
-            service.is_monitored for service in catalogue.services if service.provider == slug
-        ):
-            raise AudienceError("that party provides no service that is monitored here")
+        if kind == "provider" and not any(service.provider == slug for service in catalogue.services):
+            raise AudienceError("that party provides no service of the catalogue")
         members = catalogue.consumers(party.slug) if kind == "consumer" else []
         legal_ids = frozenset(member.legal_id for member in members if member.legal_id)
         if kind == "consumer" and not legal_ids:

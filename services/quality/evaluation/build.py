@@ -21,6 +21,7 @@ from quality.evaluation.report_model import (
     DayReport,
     LedgerAlarmReport,
     LedgerStatus,
+    ListedReport,
     MethodReport,
     Minutes,
     Named,
@@ -62,6 +63,11 @@ class AudienceView:
         mine = {self.data.methods[name][0].slug for name in self.methods()}
         return [service for service in self.catalogue.services if service.slug in mine]
 
+    def listed(self) -> list[Service]:
+        """Visible services that the catalogue only lists."""
+        seen = self.audience.sees_service
+        return [one for one in self.catalogue.services if one.slug in self.data.listed and seen(one, self.catalogue)]
+
     def traffic(self, methods: Iterable[str]) -> Traffic:
         """The visible traffic of *methods*."""
         wanted = set(methods)
@@ -79,7 +85,9 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
     total = _sum(tally for days in traffic.values() for tally in days.values())
     services = view.services()
     slugs = {service.slug for service in services}
-    minutes = summarize_minutes(StateMinutes.of(b"".join(data.own_minutes[name] for name in methods)))
+    listed = view.listed()
+    measured = [data.own_minutes[name] for name in methods] or [data.listed[service.slug] for service in listed]
+    minutes = summarize_minutes(StateMinutes.of(b"".join(measured)))
     coverage = Coverage.of(minutes)
     report = Report(
         version=VERSION,
@@ -99,7 +107,12 @@ def build_report(view: AudienceView, issued: datetime) -> Report:
         methods=tuple(_method(view, name, traffic) for name in methods),
         consumers=tuple(_consumers(view, traffic)),
         still_calling=tuple(_still_calling(view, traffic)),
-        outages=tuple(incidents.list_outages(view.audience, data, view.catalogue, view.rules, methods)),
+        outages=tuple(
+            incidents.list_outages(
+                view.audience, data, view.catalogue, view.rules, methods, [service.slug for service in listed]
+            )
+        ),
+        listed=tuple(_listed(view, service) for service in listed),
         slo_results=tuple(slo_results.evaluate_rules(view.audience, data, view.catalogue, view.rules, methods)),
         data=tuple(_data(data, service) for service in services),
         ledgers=tuple(
@@ -171,21 +184,41 @@ def _method(view: AudienceView, name: str, traffic: Traffic) -> MethodReport:
     )
 
 
+def _listed(view: AudienceView, service: Service) -> ListedReport:
+    data, slug = view.data, service.slug
+    provider, probed_until = view.catalogue.party(service.provider), data.probed_until.get(slug)
+    minutes = summarize_minutes(StateMinutes.of(data.listed[slug]))
+    return ListedReport(
+        service=Named(slug, service.fa, service.en),
+        provider=Named(service.provider, provider.fa, provider.en) if provider else Named("", "", ""),
+        minutes=minutes,
+        coverage=Coverage.of(minutes),
+        probed_until=None if probed_until is None else instant_of(probed_until),
+        days=tuple(
+            _day_of(data, data.listed[slug], None, day=day, first=first, end=end) for day, first, end in data.days
+        ),
+    )
+
+
 def _day(
     data: PeriodData, name: str, traffic: list[dict[date, Tally]], until: int | None, *, day: date, first: int, end: int
 ) -> DayReport:
-    minutes = summarize_minutes(
-        StateMinutes.of(data.own_minutes[name][first - data.first_minute : end - data.first_minute])
-    )
     tallies = [days[day] for days in traffic if day in days]
-    is_future = first >= data.end_minute
-    is_known = not is_future and (bool(tallies) or (until is not None and first < until))
+    is_known = first < data.end_minute and (bool(tallies) or (until is not None and first < until))
+    counts = summarize(_sum(tallies)) if is_known else None
+    return _day_of(data, data.own_minutes[name], counts, day=day, first=first, end=end)
+
+
+def _day_of(
+    data: PeriodData, states: bytearray, counts: Counts | None, *, day: date, first: int, end: int
+) -> DayReport:
+    minutes = summarize_minutes(StateMinutes.of(states[first - data.first_minute : end - data.first_minute]))
     return DayReport(
         day=day,
         jalali=jalali(day).isoformat(),
         minutes=minutes,
-        coverage=Coverage.of(minutes, is_future=is_future),
-        counts=summarize(_sum(tallies)) if is_known else None,
+        coverage=Coverage.of(minutes, is_future=first >= data.end_minute),
+        counts=counts,
     )
 
 

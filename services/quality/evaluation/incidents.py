@@ -14,6 +14,8 @@ from quality.periods import instant_of
 from quality.records import PlannedOutage
 from quality.slo import Rulebook
 
+_OF_SERVICES = {Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN}
+
 
 def named_consumer(catalogue: Catalogue, legal_id: str) -> Named:
     """The party with *legal_id*, or a placeholder if it is not in the catalogue."""
@@ -24,19 +26,23 @@ def named_consumer(catalogue: Catalogue, legal_id: str) -> Named:
 
 
 def list_outages(
-    audience: Audience, data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
+    audience: Audience,
+    data: PeriodData,
+    catalogue: Catalogue,
+    rules: Rulebook,
+    methods: Sequence[str],
+    listed: Sequence[str],
 ) -> list[Outage]:
-    """All outages that *audience* may see, ordered by start.
+    """All outages that *audience* may see, of *methods* and of *listed* services, ordered by start.
 
     Methods of a service, and of services that depend on it, with the same incident are listed as one outage.
     """
     grouped: dict[tuple[str, str, Incident], list[str]] = {}
     for name in methods:
-        for incident in minute_states.find_incidents(
-            data.minutes[name], data.first_minute, rules.shortest_outage_minutes
-        ):
-            if incident.fault in {Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN}:
-                grouped.setdefault((_owner(data, name, rules, incident), "", incident), []).append(name)
+        for incident in _incidents(data, data.minutes[name], rules):
+            grouped.setdefault((_owner(data, name, rules, incident), "", incident), []).append(name)
+    for slug in listed:
+        grouped |= {(slug, "", incident): [] for incident in _incidents(data, data.listed[slug], rules)}
     for (name, legal_id), minutes in data.consumer_minutes.items():
         if name in methods and audience.sees_traffic((name, legal_id), data):
             for incident in minute_states.find_incidents(minutes, data.first_minute, rules.shortest_outage_minutes):
@@ -52,8 +58,15 @@ def list_outages(
         )
         for (slug, legal_id, incident), names in grouped.items()
     ]
-    found += _planned_outages(data, catalogue, rules, methods)
+    found += _planned_outages(data, catalogue, rules, methods, listed)
     return sorted(found, key=lambda outage: (outage.first, outage.service.slug, outage.fault))
+
+
+def _incidents(data: PeriodData, minutes: bytearray, rules: Rulebook) -> Iterator[Incident]:
+    """The incidents in *minutes* that are no single consumer's."""
+    for incident in minute_states.find_incidents(minutes, data.first_minute, rules.shortest_outage_minutes):
+        if incident.fault in _OF_SERVICES:
+            yield incident
 
 
 def _owner(data: PeriodData, name: str, rules: Rulebook, incident: Incident) -> str:
@@ -65,7 +78,7 @@ def _owner(data: PeriodData, name: str, rules: Rulebook, incident: Incident) -> 
 
 
 def _planned_outages(
-    data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str]
+    data: PeriodData, catalogue: Catalogue, rules: Rulebook, methods: Sequence[str], listed: Sequence[str]
 ) -> Iterator[Outage]:
     for announced in data.planned_outages:
         affected = [
@@ -74,7 +87,7 @@ def _planned_outages(
             for slug in [data.methods[name][0].slug]
             if announced.service in {slug, rules.outage_owner(slug)}
         ]
-        if affected:
+        if affected or announced.service in listed:
             first = max(announced.first_minute, data.first_minute)
             end = min(announced.end_minute, data.end_minute)
             yield Outage(

@@ -40,6 +40,8 @@ class PeriodData:
     methods: dict[str, tuple[Service, Method]]
     minutes: dict[str, bytearray]
     """State of each minute, by method."""
+    listed: dict[str, bytearray] = field(default_factory=dict)
+    """State of each minute of the services that the catalogue only lists, by name, from their probes."""
     own_minutes: dict[str, bytearray] = field(default_factory=dict)
     """The same, without the failures that a service had while one that it depends on was down; they are ABSENT."""
     consumer_minutes: dict[Key, bytearray] = field(default_factory=dict)
@@ -118,13 +120,14 @@ def load_period(
         days=list(period.day_minutes()),
         methods=methods,
         minutes={name: bytearray(period.end_minute - first) for name in methods},
+        listed={one.slug: bytearray(period.end_minute - first) for one in catalogue.services if not one.methods},
         planned_outages=repository.outages_between(connection, first, end),
         heads=repository.last_heads(connection, end),
         alarms=ledger_states.alarms_between(connection, first, end),
         counted=traffic_store.counted_minutes(connection, first, end),
         read_until=traffic_store.read_until(connection),
     )
-    planned = {name: _planned_spans(data, service, rules) for name, (service, _) in methods.items()}
+    planned = {name: _planned_spans(data, service.slug, rules) for name, (service, _) in methods.items()}
     _read(connection, data, planned, rules)
     for one in repository.freshness(connection, first, end):
         days = data.ages.setdefault(one.service, {})
@@ -139,6 +142,10 @@ def load_period(
         ):
             minute_states.fill_spans(minutes, planned[name], minute_states.PLANNED)
             minute_states.fill_spans(minutes, _absent_spans(data, method), minute_states.ABSENT)
+    for slug, minutes in data.listed.items():
+        spans = _planned_spans(data, slug, rules)
+        minute_states.fill_spans(minutes, spans, minute_states.PLANNED)
+        minute_states.fill_spans(minutes, [(end - first, len(minutes))], minute_states.ABSENT)
     for name, (service, _) in methods.items():
         data.own_minutes[name] = _own_minutes(data, name, rules.outage_owner(service.slug))
     return data
@@ -160,11 +167,11 @@ def is_announced_in_time(outage: PlannedOutage, rules: Rulebook) -> bool:
     return outage.first_minute - outage.announced_minute >= rules.notice_hours * 60
 
 
-def _planned_spans(data: PeriodData, service: Service, rules: Rulebook) -> list[tuple[int, int]]:
+def _planned_spans(data: PeriodData, slug: str, rules: Rulebook) -> list[tuple[int, int]]:
     return [
         (outage.first_minute - data.first_minute, outage.end_minute - data.first_minute)
         for outage in data.planned_outages
-        if outage.service in {service.slug, rules.outage_owner(service.slug)} and is_announced_in_time(outage, rules)
+        if outage.service in {slug, rules.outage_owner(slug)} and is_announced_in_time(outage, rules)
     ]
 
 
@@ -195,6 +202,10 @@ def _read(
         totals: dict[str, Tally] = {}
         found: dict[str, list[Probe]] = {}
         for row in rows_of_minute:
+            if isinstance(row, Probe) and row.method in data.listed:
+                data.listed[row.method][offset] = minute_states.probes_state([row.fault])
+                data.probed_until[row.method] = minute + 1
+                continue
             if row.method not in data.methods:
                 continue
             if isinstance(row, Probe):

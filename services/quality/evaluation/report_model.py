@@ -125,6 +125,18 @@ class MethodReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedReport:
+    """The month of a service that the catalogue only lists, by probes of its provider's own interface."""
+
+    service: Named
+    provider: Named
+    minutes: Minutes
+    coverage: Coverage
+    probed_until: datetime | None
+    days: tuple[DayReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerReport:
     """One consumer's month with one method."""
 
@@ -286,6 +298,8 @@ class Report:
     data: tuple[DataStatus, ...]
     ledgers: tuple[LedgerStatus, ...]
     ledger_alarms: tuple[LedgerAlarmReport, ...]
+    listed: tuple[ListedReport, ...] = ()
+    """Services that the catalogue only lists; those without a probe are not measured."""
     before: EarlierMonth | None = None
     """None if the month before has no published report for this audience."""
     actions: tuple[Action, ...] = ()

@@ -14,7 +14,7 @@ from estelam.core.keys import verifying_keys
 from estelam.core.pem import KeyFileError
 from estelam.receipts.cosignature import Cosigner
 from quality import slo
-from quality.monitor import certificate_check, probe_requests
+from quality.monitor import certificate_check, probe_requests, service_probe
 from quality.monitor.probe_requests import ProbeRequestError
 from quality.settings import QualitySettings
 from quality.slo import RulebookError
@@ -106,10 +106,23 @@ def _check_probe_coverage(settings: QualitySettings, catalogue: Catalogue) -> It
             yield f"probe_requests: {name} has no request, so it is not probed"
 
 
+def _check_service_probes(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+    for one in settings.service_probe:
+        service = catalogue.service(one.service)
+        if service is None or service.methods:
+            yield f"service_probe: {one.service} is not a service that the catalogue only lists"
+            continue
+        try:
+            service_probe.tls_context(one, alpn=())
+        except (OSError, KeyFileError) as error:
+            yield f"service_probe.{one.service}: {describe_error(error)}"
+
+
 _CHECKS: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
     _check_services,
     _check_probe_requests,
     _check_probe_coverage,
+    _check_service_probes,
 )
 
 

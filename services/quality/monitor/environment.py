@@ -43,8 +43,13 @@ async def find_problem(
         _clock_problem(clock, before, differences)
         or _trust_problem(settings)
         or await _connection_problem()
-        or await _name_problem(settings.addresses.values())
+        or await _name_problem(_targets(settings))
     )
+
+
+def _targets(settings: QualitySettings) -> list[str]:
+    listed = (addresses.target_of(one.target) if one.kind == "http" else one.target for one in settings.service_probe)
+    return [*settings.addresses.values(), *listed]
 
 
 def _clock_problem(clock: Clock, before: ClockReading | None, differences: Collection[float]) -> str:

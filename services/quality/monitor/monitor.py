@@ -22,7 +22,14 @@ from estelam.core.pem import KeyFileError, read_certificates
 from estelam.storage.migrate import check_schema
 from estelam.storage.store import AccessMode, Store
 from quality import repository
-from quality.monitor import call_collector, environment, ledger_collector, metrics_scraper, prober
+from quality.monitor import (
+    call_collector,
+    environment,
+    ledger_collector,
+    metrics_scraper,
+    prober,
+    service_probe,
+)
 from quality.monitor.environment import ClockReading
 from quality.monitor.metrics_scraper import ScrapeError
 from quality.monitor.monitor_metrics import MonitorMetrics
@@ -110,7 +117,11 @@ class Monitor:
                 prober.run_probes(plan, minute=minute, seconds=self._settings.probe_seconds, clock=self._clock)
                 for plan in plans
             ]
-            results = await asyncio.gather(*runs, return_exceptions=True)
+            others = [
+                service_probe.run_service_probe(one, minute=minute, seconds=self._settings.probe_seconds)
+                for one in self._settings.service_probe
+            ]
+            results = await asyncio.gather(*runs, *others, return_exceptions=True)
             for crashed in (one for one in results if isinstance(one, Exception)):
                 log.error("probe.crashed", error=type(crashed).__name__)
             probes: list[Probe] = []
@@ -118,6 +129,9 @@ class Monitor:
             for run in prober.attribute_to_path(measured, self._catalogue):
                 self._buffer.add(run, minute)
                 probes += run.probes
+            listed = [one for one in results if isinstance(one, Probe)]
+            self._buffer.probes += listed
+            probes += listed
             self._metrics.record_probes(probes)
         finally:
             self._round_began = None
@@ -254,7 +268,8 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
 
 def watch_certificates(settings: QualitySettings, metrics: MonitorMetrics) -> None:
     """Show when the probes' certificates and those that sign reports run out, as they are read at each scrape."""
-    probes = [probe.certificate for probe in settings.probe]
+    probes = [one.certificate for one in settings.probe]
+    probes += [one.certificate for one in settings.service_probe if one.certificate]
     if probes:
         metrics.watch_expiry("probe", lambda: _first_end(probes))
     # Past signing certificates stay in the settings for ever: the last one to run out counts.

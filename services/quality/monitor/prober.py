@@ -24,7 +24,6 @@ from quality.attribution import TransportFailure, attribution_of
 from quality.monitor import probe_requests, tls_probe
 from quality.monitor.certificate_check import rejection_reason
 from quality.monitor.probe_requests import ProbeRequestError
-from quality.monitor.tls_probe import TlsProbeResult
 from quality.records import MetricsSample, Probe
 from quality.settings import QualitySettings
 
@@ -32,15 +31,6 @@ log = structlog.get_logger()
 
 _TLS_PROBE_SECONDS = 3.0
 _ERROR_CHARACTERS = 300
-_BY_TLS = {
-    TlsProbeResult.UNREACHABLE: TransportFailure.UNREACHABLE,
-    TlsProbeResult.REFUSED: TransportFailure.CONNECTION_REFUSED,
-    TlsProbeResult.FROZEN: TransportFailure.SERVICE_FROZEN,
-    TlsProbeResult.UNTRUSTED: TransportFailure.SERVICE_UNPROVEN,
-    TlsProbeResult.EXPIRED: TransportFailure.SERVICE_CERTIFICATE_EXPIRED,
-    TlsProbeResult.CLIENT_REJECTED: TransportFailure.SERVICE_SILENT,
-    TlsProbeResult.ACCEPTED: TransportFailure.SERVICE_SILENT,
-}
 _CALLERS_MISTAKES = frozenset(
     {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
 )
@@ -192,4 +182,5 @@ async def _transport_failure(plan: ProbePlan, health: str) -> str:
     """Why the service gave no reason. A party is blamed only if its own certificate shows it."""
     if health:
         return TransportFailure.SERVICE_SILENT
-    return _BY_TLS[await tls_probe.probe_tls(plan.address, plan.identity, _TLS_PROBE_SECONDS)]
+    found = await tls_probe.probe_tls(plan.address, plan.identity.ssl_context(), _TLS_PROBE_SECONDS)
+    return tls_probe.BY_RESULT[found]

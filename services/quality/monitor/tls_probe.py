@@ -2,10 +2,11 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from enum import StrEnum
 
-from estelam.client.channel import ClientIdentity
 from estelam.core.addresses import split
+from quality.attribution import TransportFailure
 
 _CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID = 10, 9  # X509_V_ERR_… of OpenSSL
 
@@ -29,8 +30,20 @@ class TlsProbeResult(StrEnum):
     """The service keeps the connection open."""
 
 
-async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> TlsProbeResult:
-    """Connect to *address* (host:port) with *identity*, within *seconds* for each step."""
+BY_RESULT: Mapping[TlsProbeResult, TransportFailure] = {
+    TlsProbeResult.UNREACHABLE: TransportFailure.UNREACHABLE,
+    TlsProbeResult.REFUSED: TransportFailure.CONNECTION_REFUSED,
+    TlsProbeResult.FROZEN: TransportFailure.SERVICE_FROZEN,
+    TlsProbeResult.UNTRUSTED: TransportFailure.SERVICE_UNPROVEN,
+    TlsProbeResult.EXPIRED: TransportFailure.SERVICE_CERTIFICATE_EXPIRED,
+    TlsProbeResult.CLIENT_REJECTED: TransportFailure.SERVICE_SILENT,
+    TlsProbeResult.ACCEPTED: TransportFailure.SERVICE_SILENT,
+}
+"""Why a service that gave no reason did not answer, by what its TLS shows."""
+
+
+async def probe_tls(address: str, tls: ssl.SSLContext, seconds: float) -> TlsProbeResult:
+    """Connect to *address* (host:port) with the certificates of *tls*, within *seconds* for each step."""
     host, port = split(address)
     try:
         async with asyncio.timeout(seconds):
@@ -40,7 +53,7 @@ async def probe_tls(address: str, identity: ClientIdentity, seconds: float) -> T
     except (OSError, TimeoutError, ValueError):
         return TlsProbeResult.UNREACHABLE
     try:
-        return await _handshake(reader, writer, identity.ssl_context(), host, seconds)
+        return await _handshake(reader, writer, tls, host, seconds)
     finally:
         writer.transport.abort()
 
@@ -52,8 +65,7 @@ async def _handshake(
         async with asyncio.timeout(seconds):
             await writer.start_tls(tls, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        dated = error.verify_code in {_CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID}
-        return TlsProbeResult.EXPIRED if dated else TlsProbeResult.UNTRUSTED
+        return rejection(error)
     except (OSError, TimeoutError, ValueError):
         return TlsProbeResult.FROZEN
     try:
@@ -64,3 +76,9 @@ async def _handshake(
         return TlsProbeResult.ACCEPTED
     except OSError:
         return TlsProbeResult.CLIENT_REJECTED
+
+
+def rejection(error: ssl.SSLCertVerificationError) -> TlsProbeResult:
+    """What *error* says of the server's certificate."""
+    dated = error.verify_code in {_CERTIFICATE_EXPIRED, _CERTIFICATE_NOT_YET_VALID}
+    return TlsProbeResult.EXPIRED if dated else TlsProbeResult.UNTRUSTED

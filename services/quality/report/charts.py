@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from markupsafe import Markup, escape
 
-from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Outage
+from quality.evaluation.report_model import Counts, Coverage, DayReport, Outage
 from quality.periods import Month
 from quality.report.i18n import Localizer
 
@@ -22,6 +23,14 @@ PERCENTILES = ("p99", "p95", "p50")
 LONGEST_MONTH = 31
 _STATES = {Coverage.NOT_MEASURED: "unmeasured", Coverage.FUTURE: "outside", Coverage.ABSENT: "outside"}
 """How a time without figures is drawn; any other has some."""
+
+
+class Timed(Protocol):
+    """A method or a service with its days."""
+
+    @property
+    def days(self) -> tuple[DayReport, ...]:
+        """Its days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +237,7 @@ def failures(slots: Sequence[Slot], l10n: Localizer, label: str) -> Markup:
 
 
 def outage_timeline(
-    outages: Sequence[Outage], begins: datetime, methods: Sequence[MethodReport], l10n: Localizer, label: str
+    outages: Sequence[Outage], begins: datetime, methods: Sequence[Timed], l10n: Localizer, label: str
 ) -> Markup:
     """The month of one service with these *methods* as a band with its outages, and the days that were not measured."""
     days = methods[0].days

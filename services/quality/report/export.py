@@ -37,6 +37,9 @@ def _rows(report: Report) -> Iterator[Row]:
         yield ("report", report.audience, "", report.month, name, getattr(report, name))
     for method in report.methods:
         yield from _method(report.month, method)
+    for listed in report.listed:
+        yield from _values("listed", listed.service.slug, "", report.month, listed.minutes)
+        yield ("listed", listed.service.slug, "", report.month, "coverage", listed.coverage.value)
     for one in report.consumers:
         yield from _values("consumer", one.method, one.consumer.slug, report.month, one.counts)
     for still in report.still_calling:

@@ -15,6 +15,7 @@ from quality.evaluation.build import sum_minutes
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
 from quality.report import charts
+from quality.report.charts import Timed
 from quality.report.i18n import WEEK, Localizer
 from quality.report.summary import summarize_month
 
@@ -113,10 +114,14 @@ def _by_service(report: Report) -> dict[Named, list[Outage]]:
     return found
 
 
-def _methods_of(report: Report, service: Named, outages: Iterable[Outage]) -> list[MethodReport]:
-    """The methods of *service*, or those that its *outages* met: its own may not be in the reader's report."""
+def _methods_of(report: Report, service: Named, outages: Iterable[Outage]) -> list[Timed]:
+    """What has the days of *service*: its methods, itself if it is only listed, or the methods that its *outages* met.
+
+    Its own methods may not be in the reader's report.
+    """
     met = {name for outage in outages for name in outage.methods}
-    own = [method for method in report.methods if method.service == service.slug]
+    own: list[Timed] = [method for method in report.methods if method.service == service.slug]
+    own += [one for one in report.listed if one.service == service]
     return own or [method for method in report.methods if method.method in met]
 
 

@@ -15,7 +15,7 @@ from estelam.web.rendering import messages_for
 from quality import ledger_states, repository
 from quality.attribution import Attribution, TransportFailure
 from quality.periods import Month, instant_of
-from quality.records import AlarmKind, Freshness, LedgerAlarm, MetricsSample
+from quality.records import AlarmKind, Freshness, LedgerAlarm, MetricsSample, Probe
 from quality.settings import QualitySettings
 from tests.integration.quality.conftest import CHECK_NOTE, NATIONAL_ID, SETAD, VERIFY_NOTE, QualityStore, at
 from tests.integration.quality.dashboard.conftest import (
@@ -111,6 +111,26 @@ def test_quota_in_words(client: httpx.Client) -> None:
     """An organisation's page states each quota in a sentence; an organisation that does not exist has no page."""
     assert "inquiries a second and, after a pause, up to" in client.get("/en/parties/setad").text
     assert 404 == client.get("/en/parties/nobody").status_code
+
+
+def test_listed_service(tmp_path: Path) -> None:
+    """A listed service shows what its probes found, in page, JSON and headline; one without a probe is not measured."""
+    quality_store = QualityStore(quality_home(tmp_path / "quality"), after=NOW)
+    probe_all(quality_store, NOW - 60, NOW + 1)
+    quality_store.write(
+        repository.save_probes,
+        *(Probe(minute, "tax-debt", "", Attribution.PROVIDER, "SERVER_ERROR") for minute in range(NOW - 60, NOW + 1)),
+    )
+    with open_dashboard(quality_store) as running, running.client() as client:
+        found, page = client.get("/status.json").json(), client.get("/en/").text
+        outages = client.get("/en/outages").text
+
+    states = {one["name"]: one["state"] for one in found["listed"]}
+    assert ("provider", "unmeasured") == (states["tax-debt"], states["academic-degree"])
+    assert "provider" in found["states"]
+    assert "answered the probe with an error of its own" in page
+    assert 5 == page.count('is-unmeasured"><svg')
+    assert "Tax debt" in outages
 
 
 def test_nothing_found(client: httpx.Client) -> None:
