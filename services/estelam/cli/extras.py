@@ -1,6 +1,6 @@
 """Optional extras of the distribution: which one a failed import needs, and how to install it."""
 
-MODULES = {"conformance": ("h2", "hyperframe"), "pdf": ("pypdf", "segno", "typst")}
+MODULES = {"conformance": ("h2", "hyperframe"), "pdf": ("pypdf", "typst")}
 """The top-level modules of each extra that the services import."""
 
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from estelam.core.keys import VerifyingKey
 from estelam.inquiry.v1 import inquiry_pb2
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
-from estelam.receipts import archive, checkpoint
+from estelam.receipts import archive
+from estelam.receipts.checkpoint import Checkpoint, organization_of
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem
 from estelam.receipts.receipt import VerifiedReceipt, Verifier
 from estelam.setad.v1 import note_verification_pb2 as pb
@@ -21,6 +22,22 @@ from sataad_adapter.verification import ministry_replies
 
 MAX_REPLIES = 20
 _MINISTRY = notes.DESCRIPTOR.services_by_name["PromissoryNoteInquiryService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointCode:
+    """The checkpoint of a receipt, for people who compare it, and as a QR code for a telephone."""
+
+    text: str
+    """ORIGIN SIZE:ROOT, with the root in hexadecimal."""
+    svg: Markup
+
+    @classmethod
+    def of(cls, head: Checkpoint) -> "CheckpointCode":
+        """Return the code of *head*."""
+        text = f"{head.origin} {head}"
+        code = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, svgclass="qr", lineclass=None)
+        return cls(text, Markup(code))  # noqa: S704 - it is made of squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,16 @@ class VerifiedReply:
         return inquiry_pb2.Outcome.Name(self.receipt.entry.outcome).removeprefix("OUTCOME_")
 
     @property
+    def signer(self) -> str:
+        """The legal id of the organisation whose key signed the checkpoint."""
+        return organization_of(self.receipt.checkpoint.origin)
+
+    @property
+    def checkpoint(self) -> CheckpointCode:
+        """The checkpoint that the receipt belongs to."""
+        return CheckpointCode.of(self.receipt.checkpoint)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The request's fields by name."""
         return {field.name: value for field, value in self.request.ListFields()}
@@ -46,23 +73,6 @@ def archive_lines(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -
     """Return the archive of *reply*: one line for each of the ministry's replies in it."""
     records = (archive.ReceiptRecord(*parts) for parts in ministry_replies(request, reply))
     return b"".join(map(archive.encode, records)).decode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointCode:
-    """The checkpoint of a receipt, for people who compare it, and as a QR code for a telephone."""
-
-    text: str
-    """ORIGIN SIZE:ROOT, with the root in hexadecimal."""
-    svg: Markup
-
-    @classmethod
-    def of(cls, receipt: inquiry_pb2.Receipt) -> "CheckpointCode":
-        """Return the checkpoint of a verified *receipt*."""
-        head = checkpoint.parse(receipt.checkpoint).checkpoint
-        text = f"{head.origin} {head}"
-        code = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, svgclass="qr", lineclass=None)
-        return cls(text, Markup(code))  # noqa: S704 - it is made of squares
 
 
 def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[VerifiedReply]:

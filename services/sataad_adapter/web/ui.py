@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from estelam.core.errors import Reason, Refusal
 from estelam.data_model import openapi
+from estelam.receipts import checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized
@@ -166,7 +167,7 @@ def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.
         case=form.parse_case(inquiry.typed),
         reply=reply,
         archive=receipts.archive_lines(sent, reply),
-        checkpoint=receipts.CheckpointCode.of(reply.check_receipt),
+        checkpoint=receipts.CheckpointCode.of(checkpoint.parse(reply.check_receipt.checkpoint).checkpoint),
         answered_at=reply.check_receipt.answered_at.ToDatetime(UTC),
     )
 

@@ -69,6 +69,9 @@ def test_yes_and_receipt(open_page: Open, adapter: Adapter, tmp_path: Path, *, s
 
     expect(page.get_by_role("status")).to_contain_text("اصالت رسید تأیید شد")
     expect(page.locator(".answer.YES")).to_have_text("بلی")
+    signed = page.get_by_role("region", name="صحت‌سنجی سفته")
+    expect(signed).to_contain_text(re.compile("شناسه کلید امضا\\s*[0-9a-f]{16}"))
+    expect(page.get_by_role("region", name="آنچه این رسید ثابت نمی‌کند")).to_contain_text("توان متعهد")
 
 
 def test_no_and_no_answer_differ(open_page: Open, adapter: Adapter, offline: Adapter) -> None:

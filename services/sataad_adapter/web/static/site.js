@@ -92,6 +92,15 @@ for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
 
+// A file that is dropped anywhere on the page is chosen, and does not replace the page.
+for (const file of document.querySelectorAll('input[type="file"]')) {
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files.length === 1) file.files = event.dataTransfer.files;
+  });
+}
+
 // A list on its way is shown anew; that asks nothing.
 for (const running of document.querySelectorAll("[data-reload]")) {
   setTimeout(() => location.reload(), 1000 * running.dataset.reload);
