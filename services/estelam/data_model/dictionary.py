@@ -2,14 +2,13 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from estelam.core.escape import spreadsheet_cell
 from estelam.data_model.json_schema import json_name
 from estelam.data_model.model import Field, Message, Model, sensitivity_levels
-
-# A spreadsheet interprets a cell that begins with one of these as a formula.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class Row:
     sensitivity: str
     sensitivity_fa: str
     rules: str
+    example: str
 
 
 def rows(model: Model, registries: Mapping[str, RegistryLabel]) -> Iterator[Row]:
@@ -54,6 +54,12 @@ def to_csv(rows: Iterable[Row]) -> str:
     writer.writerow(Row.__dataclass_fields__)
     writer.writerows([spreadsheet_cell(getattr(row, name)) for name in Row.__dataclass_fields__] for row in rows)
     return out.getvalue()
+
+
+def example_text(field: Field) -> str:
+    """Return the example of *field*, a text as it is and other values as JSON; empty if it has none."""
+    value = field.example
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]) -> Row:
@@ -74,4 +80,5 @@ def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]
         sensitivity=level.name.removeprefix("SENSITIVITY_"),
         sensitivity_fa=level.fa,
         rules=field.rule_names,
+        example=example_text(field),
     )

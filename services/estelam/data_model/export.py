@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,8 @@ from markupsafe import Markup
 from estelam.core.files import write_atomic
 from estelam.data_model import json_schema, openapi
 from estelam.data_model.dictionary import RegistryLabel, rows, to_csv
-from estelam.data_model.model import Model, sensitivity_levels
+from estelam.data_model.model import Documentation, Model, load, sensitivity_levels
+from estelam.presentation.style import inline_style
 
 
 def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -> list[Path]:
@@ -40,25 +42,55 @@ def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -
 
 def render_page(model: Model, registries: Mapping[str, RegistryLabel]) -> str:
     """Return the dictionary as one self-contained HTML page: it loads nothing from elsewhere."""
-    style, script = _asset("dictionary.css"), _asset("dictionary.js")
+    script = _asset("dictionary.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     rows_of = {name: list(group) for name, group in groupby(rows(model, registries), key=lambda row: row.message)}
     linked = [message.doc.full_name for message in model.messages] + [enum.doc.full_name for enum in model.enums]
     return environment.from_string(_asset("dictionary.html.j2")).render(
         policy=content_security_policy(),
-        style=Markup(style),  # noqa: S704 - a file of this package
+        style=Markup(_style()),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - a file of this package
         levels=[_level(number) for number in sorted(sensitivity_levels())],
         messages=[(message, rows_of[message.doc.full_name]) for message in model.messages],
         enums=model.enums,
         linked=linked,
+        contents=_contents(model),
+        registries=[(slug, registries.get(slug, RegistryLabel(slug, slug))) for slug in _registries(model)],
     )
 
 
 def content_security_policy() -> str:
     """Return the content security policy of the page: it allows only the page's own style and script."""
-    style, script = _digest(_asset("dictionary.css")), _digest(_asset("dictionary.js"))
-    return f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src '{style}'; script-src '{script}'"
+    style, script = _digest(_style()), _digest(_asset("dictionary.js"))
+    return (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; font-src data:; "
+        f"style-src '{style}'; script-src '{script}'"
+    )
+
+
+@cache
+def _style() -> str:
+    """Return the page's style, with the rules by which it shows the fields of one sensitivity or one registry."""
+    kinds = [(_level(number)["short"], f".is-{_level(number)['short']}") for number in sorted(sensitivity_levels())]
+    kinds += [(slug, f'[data-registries~="{slug}"]') for slug in _registries(load())]
+    rules = (
+        f'html:has([value="{value}"]:checked) :is(.field:not({kind}), main > section:not(:has({kind})))'
+        for value, kind in kinds
+    )
+    return f"{inline_style()}{_asset('dictionary.css')}{', '.join(rules)} {{ display: none; }}\n"
+
+
+def _registries(model: Model) -> list[str]:
+    return sorted({slug for _, field in model.fields() for slug in field.doc.registries})
+
+
+def _contents(model: Model) -> list[tuple[str, list[Documentation]]]:
+    """Return the messages and enums of each package, in the order of the page."""
+    found: dict[str, list[Documentation]] = {}
+    docs = [(each.package, each.doc) for each in model.messages] + [(each.package, each.doc) for each in model.enums]
+    for package, doc in docs:
+        found.setdefault(package, []).append(doc)
+    return list(found.items())
 
 
 def _level(number: int) -> dict[str, str]:

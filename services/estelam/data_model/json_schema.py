@@ -75,6 +75,7 @@ def _field(field: Field, ref_prefix: str) -> Schema:
         "title": field.doc.fa,
         "description": f"{field.doc.meaning_en}\n\n{field.doc.meaning_fa}".strip(),
         **({"type": "array", "items": value} if field.repeated else value),
+        **({} if field.example is None else {"examples": [field.example]}),
         "x-registries": list(field.doc.registries),
         "x-sensitivity": pb.Sensitivity.Name(field.doc.sensitivity).removeprefix("SENSITIVITY_"),
     }

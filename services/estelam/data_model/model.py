@@ -1,9 +1,12 @@
 """The data reference model, read from the contracts: messages and their fields, enums, methods."""
 
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
+from typing import Any
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -52,6 +55,13 @@ class Field:
     def type_name(self) -> str:
         """The type as written in the contract."""
         return self.type_ref or FDP.Type.Name(self.kind).removeprefix("TYPE_").lower()
+
+    @property
+    def example(self) -> Any:
+        """An invented value as ProtoJSON writes it; None for bytes and for messages of the contracts."""
+        if self.kind == FDP.TYPE_BYTES or (self.type_ref and not self.type_ref.startswith("google.")):
+            return None
+        return _examples().get(self.doc.name)
 
     @property
     def rule_names(self) -> str:
@@ -112,6 +122,11 @@ class Model:
     def enum(self, full_name: str) -> Enum | None:
         """Return the enum of that full name, or None if the contracts do not define it."""
         return next((enum for enum in self.enums if enum.doc.full_name == full_name), None)
+
+
+@cache
+def _examples() -> Mapping[str, Any]:
+    return tomllib.loads((resources.files(__package__) / "examples.toml").read_text("utf-8"))
 
 
 @cache
