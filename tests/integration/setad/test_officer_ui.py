@@ -360,6 +360,18 @@ def test_result_is_shown_again(officer: httpx.Client) -> None:
     assert index + 1 == proven_index(ask(officer).text)
 
 
+def test_cookie_over_https(officer: httpx.Client) -> None:
+    """Scripts can't read the cookie; behind HTTPS it is sent over HTTPS alone, and no other host can plant it."""
+    secure = {"x-forwarded-proto": "https", "origin": str(officer.base_url).replace("http:", "https:")}
+    for headers, expected in (({}, {"estelam"}), (secure, {"__Host-estelam", "Secure"})):
+        response = officer.post("/en/", data=TYPED, headers=headers, follow_redirects=False)
+        [cookie] = [each for each in response.headers.get_list("set-cookie") if "agency" not in each]
+
+        words = {word.strip() for word in re.split("[;=]", cookie)}
+        assert expected | {"HttpOnly", "SameSite", "Path"} <= words
+        assert ("Secure" in words) == ("Secure" in expected)
+
+
 def test_result_of_another(adapter: Adapter, officer: httpx.Client) -> None:
     """Without the cookie of the browser that asked, a result has expired, which is no answer."""
     address = ask(officer).url

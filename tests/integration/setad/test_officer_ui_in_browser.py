@@ -94,6 +94,19 @@ def test_no_and_no_answer_differ(open_page: Open, adapter: Adapter, offline: Ada
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("script", [True, False])
+def test_list_of_notes(open_page: Open, adapter: Adapter, *, script: bool) -> None:
+    """The page of a list shows its end by itself, with and without JavaScript."""
+    page = open_page(f"{adapter.page}/en/batch", java_script_enabled=script)
+    send_list(page)
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("The list has ended", timeout=15_000)
+    expect(page.locator(".answer.YES")).to_have_text("1")
+    expect(page.locator(".answer.NO")).to_have_text("1")
+    expect(page.locator(".answer.none")).to_have_text("1")
+
+
+@pytest.mark.slow
 def test_retry_button(open_page: Open, offline: Adapter) -> None:
     """The retry button repeats the inquiry."""
     page = open_page(f"{offline.page}/en/")
