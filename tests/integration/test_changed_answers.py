@@ -1,29 +1,45 @@
 """Changed answers: a running service tells each caller which of its answers a load has changed, and no other."""
 
+import base64
 import csv
+import hashlib
+import hmac
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
 from google.protobuf import json_format
+from pydantic import ValidationError
 
 from development.files import SAMPLES
 from development.processes import free_ports
-from development.sandbox import CHECK_BY_NATIONAL_ID, LIST_CHANGED_ANSWERS, Sandbox, load_file, write_access
+from development.sandbox import (
+    CHECK_BY_NATIONAL_ID,
+    LIST_CHANGED_ANSWERS,
+    ORGANIZATIONS,
+    Sandbox,
+    load_file,
+    write_access,
+)
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
 from estelam.core.keys import verifying_keys
+from estelam.core.pem import KeyFileError
+from estelam.core.settings import ChangeWebhook
 from estelam.inquiry.v1 import answer_change_pb2 as pb
 from estelam.inquiry.v1.answer_change_pb2_grpc import AnswerChangeServiceStub
 from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts import receipt
+from estelam.server import answer_comparison, change_webhooks
 from judiciary.feeds import CASES
 from tests.conftest import Build, judiciary_opening, plain_channel
 from tests.e2e.conftest import CommandLine, CommandResult
@@ -31,7 +47,16 @@ from tests.integration.setad.adapter_process import https_client_named
 from tests.support.service import RunningService
 
 PERSON, OTHER, LATER = "9990000018", "9990000026", "9990000034"
+SECRET = bytes(range(32))
 FROM_START = pb.ListChangedAnswersRequest()
+
+
+class Message(NamedTuple):
+    """A request to a webhook, and the status of its reply."""
+
+    headers: dict[str, str]
+    body: bytes
+    status: int
 
 
 class Told(NamedTuple):
@@ -41,6 +66,7 @@ class Told(NamedTuple):
     address: str
     api: str
     inquiry_id: str
+    received: "list[Message]"
 
     def list(self, caller: str = "cbi", cursor: str = "") -> pb.ListChangedAnswersResponse:
         with plain_channel(self.address, ClientIdentity.named(self.sandbox.pki, caller)) as channel:
@@ -67,18 +93,52 @@ class Told(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def told(template: Sandbox, build: Build, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def webhook() -> Iterator[tuple[str, list[Message]]]:
+    """The address of a receiver that fails at first, and what it received."""
+    received: list[Message] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.append(Message({k.lower(): v for k, v in self.headers.items()}, body, 204 if received else 503))
+            self.send_response(received[-1].status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/changed", received
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def told(
+    template: Sandbox,
+    build: Build,
+    tmp_path_factory: pytest.TempPathFactory,
+    webhook: tuple[str, list[Message]],
+) -> Iterator[Told]:
+    url, received = webhook
     folder = tmp_path_factory.mktemp("told")
+    secret = folder / "webhook.secret"
+    secret.write_text(f"whsec_{base64.b64encode(SECRET).decode()}\n", "ascii")
     sandbox = build(template, folder / "suite")
     grants = [(name, LIST_CHANGED_ANSWERS, "R3.1") for name in ("cbi", "setad")]
     write_access(sandbox, [*grants, ("cbi", CHECK_BY_NATIONAL_ID, "R3.1.1")], rate=1000, burst=2000)
     port = free_ports("api")["api"]
-    opening = judiciary_opening(sandbox, shutdown_delay_seconds=0, api_listen=f"127.0.0.1:{port}")
-    with RunningService(opening) as service:
+    settings = {"caller": ORGANIZATIONS["cbi"], "url": url, "secret": secret}
+    opening = judiciary_opening(
+        sandbox, shutdown_delay_seconds=0, api_listen=f"127.0.0.1:{port}", change_webhooks=[settings]
+    )
+    with pytest.MonkeyPatch.context() as patch, RunningService(opening) as service:
+        patch.setattr(answer_comparison, "CHECK_SECONDS", 0.05)
+        patch.setattr(change_webhooks, "CHECK_SECONDS", 0.05)
         with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel:
             stub = ChequeCaseInquiryServiceStub(channel)
             replies = [stub.CheckByNationalId(CheckByNationalIdRequest(national_id=each)) for each in (PERSON, OTHER)]
-        told = Told(sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id)
+        told = Told(sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id, received)
         told.load("9", PERSON)
         yield told
 
@@ -172,6 +232,42 @@ def test_follow_refuses_another_callers_file(told: Told, tmp_path: Path) -> None
     assert "give another --cursor-file" in others.err
     assert "NOT_GRANTED" in refused.err
     assert "CURSOR_UNKNOWN" in unknown.err
+
+
+def test_webhook_is_signed_and_repeated(told: Told) -> None:
+    """A party is notified of a change until its receiver takes it, by one id, signed, and without any identifier."""
+    while len(told.received) < 2:
+        time.sleep(0.05)
+    first, second = told.received[:2]
+
+    assert (503, 204) == (first.status, second.status)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    for message in (first, second):
+        signed = f"{message.headers['webhook-id']}.{message.headers['webhook-timestamp']}.".encode() + message.body
+        expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
+        assert f"v1,{expected}" == message.headers["webhook-signature"]
+        content = json.loads(message.body)
+        assert {"type", "timestamp", "data"} == content.keys()
+        assert {"service": "judiciary", "through_index": told.list().through_index} == content["data"]
+
+
+def test_signature_of_the_standard() -> None:
+    """The signature is that of the example in the specification of Standard Webhooks."""
+    secret, body = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), b'{"test": 2432232314}'
+
+    assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == change_webhooks.signature(
+        secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body
+    )
+
+
+def test_invalid_webhooks_are_refused(tmp_path: Path) -> None:
+    """A webhook has https, except on this host, and a secret of at least 24 bytes."""
+    secret, caller = tmp_path / "secret", ORGANIZATIONS["cbi"]
+    secret.write_text("whsec_c2hvcnQ=\n", "ascii")
+    with pytest.raises(ValidationError, match="must begin with https"):
+        ChangeWebhook(caller=caller, url="http://bank.example/changed", secret=secret)
+    with pytest.raises(KeyFileError, match="24 to 64 bytes"):
+        change_webhooks.Receiver.of(ChangeWebhook(caller=caller, url="https://bank.example/changed", secret=secret))
 
 
 def test_bulk_check_marks_changed_answers(told: Told, tmp_path: Path) -> None:

@@ -89,6 +89,11 @@ def target_of(url: str) -> str:
     return check_target(address.netloc if has_port else f"{address.netloc}:{_DEFAULT_PORTS[address.scheme]}")
 
 
+def is_loopback(url: str) -> bool:
+    """Return whether the host of *url* is this one, by its name or number alone."""
+    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+
+
 def split(address: str) -> tuple[str, int]:
     """Return the host, without brackets, and the port of a checked *address*."""
     host, _, port = address.rpartition(":")

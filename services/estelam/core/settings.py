@@ -173,6 +173,33 @@ def _check_witnesses(witnesses: tuple[WitnessAddress, ...]) -> tuple[WitnessAddr
     return witnesses
 
 
+def _check_webhook_url(text: str) -> str:
+    if not text.startswith("https://") and not addresses.is_loopback(text):
+        raise ValueError("must begin with https:// unless its host is this one (localhost, 127.0.0.1 or [::1])")
+    return text
+
+
+class ChangeWebhook(BaseModel):
+    """A party that is notified when answers that it was given have changed (Standard Webhooks)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    caller: str = Field(pattern="^[0-9]{11}$")
+    """The legal id of the party, as in its certificates."""
+    url: Annotated[Url, AfterValidator(_check_webhook_url)]
+    """The address that it takes notifications at; https, except on this host."""
+    secret: Path
+    """The file of the secret that it shares: whsec_ and 24 to 64 random bytes in Base64."""
+    ca_certificates: Path | None = None
+    """The authorities (PEM) that may issue the certificate of its address; without it, those of the system."""
+
+
+def _check_webhooks(webhooks: tuple[ChangeWebhook, ...]) -> tuple[ChangeWebhook, ...]:
+    if len({each.caller for each in webhooks}) < len(webhooks):
+        raise ValueError("two webhooks are of the same caller")
+    return webhooks
+
+
 MAX_DURATION = timedelta(days=36_500)
 """The longest time that a setting may state."""
 MAX_CONFIRMATION_WINDOW = timedelta(hours=24)
@@ -212,6 +239,8 @@ class StoreSettings(ServingSettings):
     """The witnesses that are asked to cosign the ledger's checkpoints; no answer waits for them."""
     witness_interval_seconds: float = Field(default=60.0, ge=0.01, le=86_400)
     """Seconds between two checkpoints that are sent to a witness; after a failure twice as many, up to an hour."""
+    change_webhooks: Annotated[tuple[ChangeWebhook, ...], AfterValidator(_check_webhooks)] = ()
+    """The parties that are notified when answers that they were given have changed; no answer waits for them."""
     max_staleness: timedelta = Field(default=timedelta(hours=24), ge=timedelta(seconds=1), le=MAX_DURATION)
     """Greatest age of the feed at which NO may be answered, as an ISO 8601 duration."""
     feeds: tuple[FeedName, ...] = Field(min_length=1)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from estelam.inquiry.v1 import answer_change_pb2 as pb
-from estelam.ledger.tables import answer_change_table, answer_comparison_table
+from estelam.ledger.tables import answer_change_table, answer_comparison_table, change_notice_table
 from estelam.storage.facts import load_table
 from estelam.storage.statements import Statement
 
@@ -21,6 +21,7 @@ PAGE = 50
 """Most changes in one list: twice their bytes, in the reply and in its receipt, are within gRPC's limit."""
 _CURSOR = re.compile("([0-9a-f]{1,15})-[0-9a-f]{16}")
 _change, _comparison, _load = answer_change_table.c, answer_comparison_table.c, load_table.c
+_notice = change_notice_table.c
 LAST_COMPARISON = select(answer_comparison_table).order_by(_comparison.through_index.desc()).limit(1)
 NEWEST_LOAD = select(_load.number, _load.sha256).order_by(_load.number.desc()).limit(1)
 _last, _newest = LAST_COMPARISON.subquery(), NEWEST_LOAD.subquery()
@@ -82,6 +83,33 @@ def start_page(connection: Connection, caller: str, cursor: str) -> Callable[[],
         return Page([_message(row) for row in shown], end, len(later) == len(shown))
 
     return page
+
+
+class Notice(NamedTuple):
+    """What a caller is to be notified of."""
+
+    number: int
+    """The number of the caller's newest change."""
+    cursor: str
+    """The cursor of that change, which no other change has."""
+    through_index: int
+    """The last entry of the comparison after which the notification is sent."""
+
+
+def due_notice(connection: Connection, caller: str) -> Notice | None:
+    """Return what *caller* is to be notified of: None without new changes, or while a comparison is not completed."""
+    noticed = select(func.coalesce(func.max(_notice.number), 0)).where(_notice.caller == caller)
+    later = select(answer_change_table).where(_change.caller == caller, _change.number > noticed.scalar_subquery())
+    newest = connection.execute(later.order_by(_change.number.desc()).limit(1)).first()
+    compared = start_compared(connection)()
+    return Notice(newest.number, _cursor_of(newest), compared.through_index) if newest and compared else None
+
+
+def store_notice(connection: Connection, caller: str, notice: Notice) -> None:
+    """Store that *caller* took *notice*; of several workers, the first does."""
+    known = select(_notice.number).where(_notice.caller == caller, _notice.number == notice.number)
+    if connection.execute(known).first() is None:
+        connection.execute(insert(change_notice_table).values((caller, notice.number)))
 
 
 def _cursor_of(row: Any) -> str:

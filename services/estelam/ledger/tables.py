@@ -180,6 +180,14 @@ answer_comparison_table = Table(
     Column("sha256", Text, nullable=False),
 )
 
+# The last change that each caller with a webhook was notified of, one row for each notification that it took.
+change_notice_table = Table(
+    "change_notice",
+    _METADATA,
+    Column("caller", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
+
 
 @dataclass(slots=True)  # not frozen: that would triple the cost of making one, for every entry of a ledger
 class StoredEntry:

@@ -5,6 +5,7 @@ from estelam.catalogue.access_source import AccessSource
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.settings import ServingSettings, StoreSettings
+from estelam.server.change_webhooks import Receiver
 from estelam.server.grpc_server import ReloadingCredentials
 
 
@@ -29,5 +30,7 @@ def check_store_files(settings: StoreSettings) -> None:
     """
     check_serving_files(settings)
     HmacKeyring.load(settings.hmac_keyring)
+    for webhook in settings.change_webhooks:
+        Receiver.of(webhook)
     signer = SigningKey.load(settings.signing_key, settings.signing_certificates, settings.retired_keys)
     signer.check_validity(Clock().micros())

@@ -30,7 +30,7 @@ _GRANTS: Mapping[Role, Sequence[str]] = {
     Role.SERVING: (
         *_USE_BOTH,
         "INSERT ON ledger.entry, ledger.checkpoint, ledger.node, ledger.key_use, ledger.fact_note, ledger.annulment",
-        "INSERT ON ledger.cosignature, ledger.answer_change, ledger.answer_comparison",
+        "INSERT ON ledger.cosignature, ledger.answer_change, ledger.answer_comparison, ledger.change_notice",
         "INSERT, DELETE ON ledger.confirmation",
         "EXECUTE ON FUNCTION ledger.add_partitions()",
         # Each batch locks this table to serialize writes, which needs a privilege; it has none on its rows.

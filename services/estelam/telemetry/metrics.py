@@ -80,6 +80,12 @@ class Metrics(ProcessMetrics):
             ["use"],
             registry=self.registry,
         )
+        self._webhook_failures = Counter(
+            "estelam_webhook_failures",
+            "Notifications of changed answers that a caller's receiver did not take.",
+            ["caller"],
+            registry=self.registry,
+        )
         self._witness_failures = Counter(
             "estelam_witness_failures",
             "Checkpoints that a witness did not cosign.",
@@ -137,6 +143,10 @@ class Metrics(ProcessMetrics):
     def set_complete_until(self, seconds: float) -> None:
         """Set the instant up to which the data is complete, in seconds since 1970; 0 if none is declared."""
         self._complete_until.set(seconds)
+
+    def record_webhook_failure(self, caller: str) -> None:
+        """Count a notification that the organisation *caller* did not take."""
+        self._webhook_failures.labels(caller).inc()
 
     def record_witness_failure(self, witness: str) -> None:
         """Count a checkpoint that the witness of this name did not cosign."""

@@ -1,15 +1,14 @@
 """Submission of checkpoints to a witness (C2SP tlog-witness)."""
 
 import re
-import ssl
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import OpenerDirector, Request
 
+from estelam.client.web import direct_opener
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.settings import WitnessAddress
 from estelam.receipts import checkpoint, cosignature
@@ -73,9 +72,7 @@ class WitnessClient:
 
     @cached_property
     def _opener(self) -> OpenerDirector:
-        # Witnesses are named by the settings: neither a proxy of the environment nor a redirection leads elsewhere.
-        context = ssl.create_default_context(cafile=self.ca_certificates)
-        return build_opener(ProxyHandler({}), HTTPSHandler(context=context), _NoRedirection())
+        return direct_opener(self.ca_certificates)
 
     def _verified_line(self, note: str, lines: bytes) -> str:
         try:
@@ -87,13 +84,6 @@ class WitnessClient:
         if not is_cosigned:
             raise WitnessError("it returned no cosignature of its key")
         return signature_line(self.key, found[-1].signature)
-
-
-class _NoRedirection(HTTPRedirectHandler):
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        """Follow none: the status is an error then."""
 
 
 def _refusal(error: HTTPError) -> WitnessError:
