@@ -18,6 +18,7 @@ from estelam.storage.migrate import migrate
 from estelam.storage.store import AccessMode, Store
 from quality.periods import Month, instant_of
 from quality.report.generate import generate_reports
+from quality.report.pdf import render_pdf
 from quality.settings import QualitySettings
 from tools.env import synthetic_month
 
@@ -72,12 +73,14 @@ def main(
         seeded = synthetic_month.seed(connection, which)
     out.print(f"{seeded.inquiries:,} inquiries in {month} in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
-    for written in generate_reports(settings, month=month, audiences=READERS, clock=day_after(which)):
+    for written in generate_reports(
+        settings, month=month, audiences=READERS, clock=day_after(which), render_paper=render_pdf
+    ):
         out.print(
             f"{written.inquiries:>10,} inquiries {written.broken:3} objectives not met   {_short(written.folder)}"
         )
     out.print(f"{len(READERS)} reports in {time.monotonic() - began:.1f} s")
-    out.print("\nOpen report.fa.html of any folder in a browser; report.en.html is the English version.")
+    out.print("\nOpen report.fa.html of any folder in a browser; *.en.html is the English version, *.pdf the same.")
 
 
 def _short(path: Path) -> Path:

@@ -45,8 +45,8 @@ class ReceiptProblem(Enum):
     )
     OTHER_PAGES = (
         Verdict.UNCHECKED,
-        "only the attached receipts are proof, and valid: the pages are not those that this program makes of them",
-        "تنها رسیدهای پیوست سند و معتبر است؛ صفحه‌ها همان نیست که این برنامه از آن‌ها می‌سازد",
+        "only the attached receipts are proof, and valid: the pages are not those made of them with these witness keys",
+        "تنها رسیدهای پیوست سند و معتبر است؛ صفحه‌ها همان نیست که این‌جا با این کلیدهای ناظران از آن‌ها ساخته می‌شود",
     )
     NO_RECEIPT = (
         Verdict.MALFORMED,

@@ -127,8 +127,11 @@ def _texts(language: str) -> Mapping[str, Any]:
 
 def _steps(replies: Sequence[Proven], texts: Mapping[str, Any]) -> list[tuple[str, str]]:
     services = {service_of(proven.checkpoint.origin) for _, proven in replies}
-    service = services.pop() if len(services) == 1 else "SERVICE"
-    return [(said, typed.format(service=service)) for said, typed in texts["steps"]]
+    names = {
+        "service": services.pop() if len(services) == 1 else "SERVICE",
+        "witnesses": " --witness-key witnesses.txt" if any(proven.cosignatures for _, proven in replies) else "",
+    }
+    return [(said, typed.format(**names)) for said, typed in texts["steps"]]
 
 
 def _page(item: ReceiptRecord, proven: VerifiedReceipt, formats: Formats, texts: Mapping[str, Any]) -> dict[str, Any]:
