@@ -20,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Select,
     any_,
-    cast,
     exists,
     func,
     literal,
@@ -137,7 +136,7 @@ def catalogue_notices(
     Raises:
         LedgerCorruptError, StoreError: as `VerifiedRows` does; the former also where a notice can't be read.
     """
-    found = _stored(connection, _with_keys(connection, [index_key(NOTICES)]))
+    found = _stored(connection, entries_with_keys_query(connection, [index_key(NOTICES)]))
     noted = sorted((each for each in found if each.entry.outcome == pb.OUTCOME_NOTED), key=lambda each: each.index)
     proven = 0 if proves_archived else connection.execute(_ARCHIVED_END).scalar_one()
     believed = (*(each for each in noted if each.index < proven), *rows(each for each in noted if each.index >= proven))
@@ -156,7 +155,7 @@ def entries_by_subject(connection: Connection, changed: ChangedSubjects, keys: i
     The index keys of all entries are read once, however many subjects there are; up to PROBED_KEYS are searched for.
     """
     if keys <= PROBED_KEYS:
-        yield from _streamed(connection, _with_keys(connection, changed.keys()))
+        yield from _streamed(connection, entries_with_keys_query(connection, changed.keys()))
         return
     # SQLite's rows have a key of their own, and its index holds that in place of the entry's.
     place = literal_column("entry.rowid", BigInteger) if connection.dialect.name == "sqlite" else _INDEX
@@ -185,7 +184,8 @@ def _among(connection: Connection, column: ColumnElement[int], values: list[int]
     return column.in_(select(listed.c.value))
 
 
-def _with_keys(connection: Connection, keys: Collection[int], column: str = "subject_1") -> _StoredQuery:
+def entries_with_keys_query(connection: Connection, keys: Collection[int], column: str = "subject_1") -> _StoredQuery:
+    """Return the query of the entries that have one of the index *keys* in *column*."""
     found = select(*STORED_COLUMNS)
     if connection.dialect.name == "sqlite":
         segments = _segments()
@@ -195,11 +195,12 @@ def _with_keys(connection: Connection, keys: Collection[int], column: str = "sub
 
 def _entries_with_keys(connection: Connection, keys: Collection[int]) -> Iterator[StoredEntry]:
     for name in SUBJECT_COLUMNS:
-        yield from _stored(connection, _with_keys(connection, keys, name))
+        yield from _stored(connection, entries_with_keys_query(connection, keys, name))
 
 
 def _segments() -> CTE:
     """Return the numbers of all segments."""
     last = select(func.coalesce(func.max(_INDEX), 0) // SEGMENT_ENTRIES).scalar_subquery()
-    segment = select(cast(literal(0), BigInteger).label("number")).cte("segment", recursive=True)
+    # A cast would give the number an affinity, with which SQLite can't search the index by an expression.
+    segment = select(literal_column("0", BigInteger).label("number")).cte("segment", recursive=True)
     return segment.union_all(select(segment.c.number + 1).where(segment.c.number < last))

@@ -23,6 +23,7 @@ from estelam.ledger.confirmations import ProvenCommits
 from estelam.ledger.errors import LedgerCorruptError
 from estelam.ledger.tables import (
     STORED_COLUMNS,
+    SUBJECT_COLUMNS,
     StoredEntry,
     annulment_table,
     checkpoint_table,
@@ -325,6 +326,21 @@ def test_entries_are_found_by_each_subject_only(writer: Writer) -> None:
 
     assert [receipt.entry for receipt in receipts] == [stored.leaf for stored in obligor]
     assert [] == stranger
+
+
+@pytest.mark.parametrize("column", SUBJECT_COLUMNS)
+def test_search_on_sqlite_probes_each_segment(writer: Writer, column: str) -> None:
+    """A search for a few subjects reads no index from end to end, however long the ledger is."""
+    with writer.store.transaction() as connection:
+        if connection.dialect.name != "sqlite":
+            pytest.skip("SQLite's index is divided into segments")
+        query = search.entries_with_keys_query(connection, [1, 2], column)
+        text = query.compile(connection.engine, compile_kwargs={"literal_binds": True}).string
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+
+    assert [f"SEARCH ledger.entry USING INDEX entry_{column} (<expr>=? AND {column}=?)"] == [
+        step for step in plan if f"entry_{column}" in step
+    ]
 
 
 @pytest.mark.parametrize("is_annulled", [False, True])
