@@ -91,7 +91,9 @@ JARS = tuple(
         "geronimo-annotation-1.3-spec",
     )
 )
+GO_SOURCES = tuple(f"/usr/share/gocode/src/google.golang.org/{name}" for name in ("grpc", "protobuf", "genproto"))
 LANGUAGES = {
+    "go": Language(("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc", *GO_SOURCES), _build, ("generated/client",)),
     "java": Language(("java", "javac", "protoc", "grpc_java_plugin", *JARS), _build, ("sh", "run.sh")),
     "typescript": Language(("node", "npm"), _build_typescript, ("node", "dist/client.js")),
     "python": Language((), _nothing, (sys.executable, "client.py")),
