@@ -61,6 +61,10 @@ RULE_TEXTS: dict[str, RuleText] = {
     ),
     "metadata.required": RuleText("is required by the grant", "طبق مجوز الزامی است و ارسال نشده است"),
     "case.form": RuleText("must be one line of at most 64 characters", "باید یک سطر و حداکثر ۶۴ نویسه باشد"),
+    "agency.form": RuleText(
+        "must be an agency's id, of 1 to 32 digits, Latin letters and hyphens, or its exact name in the list",
+        "باید شناسه دستگاه (۱ تا ۳۲ نویسه از ارقام، حروف لاتین و خط تیره) یا نام دقیق آن در فهرست باشد",
+    ),
     "agency.member": RuleText(
         "is not a registered member of Setad: check the id, with its upper and lower case",
         "عضو ثبت‌شده سامانه ستاد نیست؛ شناسه و حروف بزرگ و کوچک آن را بازبینی کنید",

@@ -16,7 +16,7 @@ from estelam.setad.v1 import note_verification_pb2 as pb
 log = structlog.get_logger()
 
 MAX_AGENCIES = 50_000
-MAX_SUGGESTED = 400
+MAX_SUGGESTED = 250
 """Most agencies in a page: longer lists are searched when the form is sent."""
 _COLUMNS = {"agency_id", "name"}
 

@@ -62,7 +62,9 @@ def parse_form(typed: Mapping[str, str]) -> pb.VerifyNoteRequest:
         validation.validate(request)
     except Refusal as refusal:
         for violation in refusal.violations:
-            found.setdefault(violation.field, violation)
+            # An agency may be given by its name too, which has been replaced by its id if the list has it.
+            is_agency = violation.field == AGENCY
+            found.setdefault(violation.field, Violation.of(AGENCY, "agency.form") if is_agency else violation)
     try:
         parse_case(typed)
     except ValueError:

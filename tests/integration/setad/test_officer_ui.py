@@ -179,9 +179,10 @@ def test_typed_text_is_kept(officer: httpx.Client, offline: Adapter, wrong: str)
 
 def test_each_invalid_field_is_reported(officer: httpx.Client) -> None:
     """Each invalid field has its message."""
-    response = ask(officer, TYPED | {"serial": "12", "obligor_id": ""})
+    response = ask(officer, TYPED | {"serial": "12", "obligor_id": "", "executive_agency_id": "نمونه"})
 
     assert "must be 16 digits" in response.text
+    assert "or its exact name in the list" in response.text
     assert "is empty" in response.text
 
 

@@ -16,7 +16,7 @@ from estelam.setad.v1 import note_verification_pb2 as _setad  # noqa: F401 - reg
 
 OWN = {
     *("field.empty", "field.unknown", "field.repeated", "field.text", "field.digits", "amount.form", "amount.large"),
-    *("metadata.form", "metadata.nonce", "metadata.required", "case.form", "agency.member"),
+    *("metadata.form", "metadata.nonce", "metadata.required", "case.form", "agency.form", "agency.member"),
 }
 """The rules that are not the contract's."""
 
