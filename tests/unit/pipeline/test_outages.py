@@ -147,6 +147,16 @@ def test_unreadable_file_keeps_last_content(path: Path) -> None:
     assert outages.remaining_seconds(PROMISSORY) is None
 
 
+def test_service_beside_another(path: Path) -> None:
+    """A service without outages of its own is in operation exactly when the one is whose process serves it."""
+    time = Time()
+    publish(path, outage(PROMISSORY, time.began - HOUR, time.began + HOUR))
+    outages = OutageSchedule(path, time.clock, {"a.v1.Beside": PROMISSORY})
+
+    assert None not in {outages.remaining_seconds(service) for service in (PROMISSORY, "a.v1.Beside")}
+    assert outages.remaining_seconds("a.v1.Other") is None
+
+
 def test_outages_setting(sandbox: Sandbox) -> None:
     """The setting `outages` is relative to the settings file; the file may be missing."""
     assert sandbox.folder / "outages.toml" == sandbox.promissory().outages

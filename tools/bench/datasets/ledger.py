@@ -5,12 +5,15 @@ import time
 from datetime import timedelta
 
 import uuid_utils
+from sqlalchemy import insert
 
 from development.sandbox import ORGANIZATIONS
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.model import Caller, Inquiry, Outcome
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_NO, ANSWER_YES
+from estelam.ledger import loads
+from estelam.ledger.tables import answer_comparison_table
 from estelam.ledger.writer import EntryDraft, LedgerWriter
 from estelam.promissory.v1 import note_inquiry_pb2 as pb
 from estelam.storage.store import AccessMode, Store
@@ -28,7 +31,8 @@ _NUMBERS = 3_000_000
 def fill(settings: PromissorySettings, entries: int, commit: int = COMMIT) -> None:
     """Append *entries* to the empty ledger of the promissory service, half of them YES, at even intervals.
 
-    Each commit has *commit* of them.
+    Each commit has *commit* of them. The loads are noted after them, and the answers, which are invented, count as
+    compared with the notes: else the service would compare them all while it is measured.
     """
     end = time.time_ns() // 1000
     now = end - _SPAN_MICROS
@@ -46,6 +50,11 @@ def fill(settings: PromissorySettings, entries: int, commit: int = COMMIT) -> No
             now = end - _SPAN_MICROS + _SPAN_MICROS * numbers[-1] // entries
             with store.transaction() as connection:
                 writer.append_at_once(connection, [_draft(number) for number in numbers])
+        with store.transaction() as connection:
+            if notes := loads.unnoted(connection, writer.start_basis(connection)()):
+                through_index = writer.append_at_once(connection, notes=notes).tree.size - 1
+                compared = (through_index, 0, notes[-1].number, notes[-1].facts["sha256"])
+                connection.execute(insert(answer_comparison_table).values(compared))
 
 
 def _draft(number: int) -> EntryDraft:
