@@ -6,6 +6,7 @@ decides what a paper looks like; it gets its texts as data, which can't be read 
 
 import io
 import json
+import logging
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -21,6 +22,9 @@ from estelam.presentation.style import light_colours
 
 MAX_BYTES: Final = 10_000_000
 """A larger PDF file is not read."""
+
+
+logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # of a damaged file it prints a line for each object
 
 
 class PaperError(UserFacingError):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -111,7 +112,10 @@ def read(path: Path) -> Certificate:
         content, saved = pdf.read_attachment(path, ATTACHMENT)
     except pdf.NotAPaperError:
         raise InvalidReceipt(ReceiptProblem.NOT_A_CERTIFICATE) from None
-    return Certificate(content, list(archive.parse_archive(io.BytesIO(saved))))
+    replies = list(islice(archive.parse_archive(io.BytesIO(saved)), MAX_PAGES + 1))
+    if len(replies) > MAX_PAGES:
+        raise InvalidReceipt(ReceiptProblem.NOT_A_CERTIFICATE)
+    return Certificate(content, replies)
 
 
 @cache

@@ -8,7 +8,7 @@ const normalize = (text) => text.normalize("NFKC").toLowerCase()
   .replace(/[٠-٩]/g, (digit) => digit.charCodeAt(0) - 0x0660)
   .replace(/[يى]/g, "ی").replace(/ك/g, "ک").replace(/[أإآ]/g, "ا").replace(/[\u200c\u200d\u064b-\u0652]/g, " ")
   .replace(/\s+/g, " ").trim();
-const searchable = rows.map((row) => normalize(row.closest("section").dataset.words + " " + row.textContent));
+const searchable = rows.map((row) => normalize(row.closest("section").querySelector("header").textContent + " " + row.textContent));
 const filter = () => {
   const terms = normalize(box.value).split(" ");
   rows.forEach((row, at) => { row.hidden = !terms.every((term) => searchable[at].includes(term)); });
