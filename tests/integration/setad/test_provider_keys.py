@@ -13,6 +13,7 @@ from sataad_adapter.web.receipts import archive_lines
 from tests.conftest import promissory_opening
 from tests.guarantees.test_4_authorization import Time
 from tests.integration.setad.adapter_process import GENUINE, https_client_named, running_adapter
+from tests.integration.setad.test_officer_ui import open_browser
 from tests.support.certificates import DAY, NOW, concatenate, write_retirement
 from tests.support.service import RunningService
 
@@ -39,15 +40,8 @@ def test_page_states_why(tmp_path: Path) -> None:
         archive = archive_lines(request, json_format.ParseDict(reply, pb.VerifyNoteResponse()))
         write_retirement(retired, sandbox.pki / "promissory-receipts.crt", NOW - DAY, "compromised")
         clock.seconds += 2
-        pages = {
-            language: httpx.post(
-                f"{adapter.page}/{language}/receipt",
-                data={"receipt": archive},
-                headers={"origin": adapter.page},
-                trust_env=False,
-            )
-            for language in ("fa", "en")
-        }
+        with open_browser(adapter) as browser:
+            pages = {name: browser.post(f"/{name}/receipt", data={"receipt": archive}) for name in ("fa", "en")}
 
     assert [422, 422] == [page.status_code for page in pages.values()]
     assert "its key had been retired before the time of the answer" in pages["en"].text
