@@ -181,7 +181,7 @@ def test_image_health_check_and_labels() -> None:
 
     assert checked is not None
     assert json.loads(checked[1]) == COMPOSE["x-worker"]["healthcheck"]["test"][1:]
-    assert (version("estelam"), "Apache-2.0") == (labels["version"], labels["licenses"])
+    assert (version("estelam"), "Apache-2.0 AND OFL-1.1") == (labels["version"], labels["licenses"])
     assert "--require-hashes -r requirements/image.txt" in image
     linked = {path.readlink().name for path in (DEPLOY.parent / "services").rglob("*") if path.is_symlink()}
     assert linked <= set(re.findall(r"^COPY (\w+) \w+$", image, re.MULTILINE))

@@ -99,7 +99,7 @@ def test_wheel_metadata(wheel: zipfile.ZipFile) -> None:
     """The metadata names the licence, and the wheel contains its text."""
     folder = next(name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" in name)
 
-    assert _metadata(wheel)["License-Expression"] == "Apache-2.0"
+    assert _metadata(wheel)["License-Expression"] == "Apache-2.0 AND OFL-1.1"
     assert wheel.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
 
 
