@@ -36,7 +36,8 @@ from estelam.storage import coverage
 from estelam.storage.facts import load_table
 from estelam.storage.store import Store
 
-_AT_ONCE = 500
+# So few findings in one transaction, because inquiries wait for it.
+_AT_ONCE = 100
 _LOCK = 6_002_097_126  # any number that no other lock of the database uses
 _change, _load, _note = answer_change_table.c, load_table.c, fact_note_table.c
 _INDEX, _SUBJECT = entry_table.c["index"], entry_table.c.subject_1

@@ -32,13 +32,20 @@ def compare_answers(
 ) -> None:
     """Look every second for a load that past answers are to be compared with, and compare them, until *stopping*.
 
-    Facts and ledger are read over a connection of its own: the thread that answers only stores the changes found.
+    Facts and ledger are read over a connection of its own: the thread that answers only stores the changes found, and
+    has at least as much time for inquiries.
     """
     failures = FailureLog(monotonic)
+
+    def write_in_turns(work: Callable[[Connection], None]) -> None:
+        began = monotonic()
+        write(work)
+        stopping.wait(monotonic() - began)
+
     with contextlib.closing(Store(store_url)) as store:
         while not stopping.wait(CHECK_SECONDS):
             try:
-                done = comparisons.compare(store, write, keyring, facts, ledger.verified_rows)
+                done = comparisons.compare(store, write_in_turns, keyring, facts, ledger.verified_rows)
             except SupersededError:
                 continue
             except Exception as error:  # noqa: BLE001 - after any error the load is still to be compared
