@@ -28,6 +28,7 @@ from development.sandbox import (
     load_file,
     write_access,
 )
+from estelam.client import webhooks
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
 from estelam.core.grpc_status import from_grpc
@@ -39,7 +40,7 @@ from estelam.inquiry.v1.answer_change_pb2_grpc import AnswerChangeServiceStub
 from estelam.judiciary.v1.cheque_case_inquiry_pb2 import CheckByNationalIdRequest
 from estelam.judiciary.v1.cheque_case_inquiry_pb2_grpc import ChequeCaseInquiryServiceStub
 from estelam.receipts import receipt
-from estelam.server import answer_comparison, change_webhooks
+from estelam.server import answer_comparison
 from judiciary.feeds import CASES
 from tests.conftest import Build, judiciary_opening, plain_channel
 from tests.e2e.conftest import CommandLine, CommandResult
@@ -134,7 +135,7 @@ def told(
     )
     with pytest.MonkeyPatch.context() as patch, RunningService(opening) as service:
         patch.setattr(answer_comparison, "CHECK_SECONDS", 0.05)
-        patch.setattr(change_webhooks, "CHECK_SECONDS", 0.05)
+        patch.setattr(webhooks, "CHECK_SECONDS", 0.05)
         with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel:
             stub = ChequeCaseInquiryServiceStub(channel)
             replies = [stub.CheckByNationalId(CheckByNationalIdRequest(national_id=each)) for each in (PERSON, OTHER)]
@@ -255,7 +256,7 @@ def test_signature_of_the_standard() -> None:
     """The signature is that of the example in the specification of Standard Webhooks."""
     secret, body = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), b'{"test": 2432232314}'
 
-    assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == change_webhooks.signature(
+    assert "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=" == webhooks.signature(
         secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body
     )
 
@@ -267,7 +268,7 @@ def test_invalid_webhooks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="must begin with https"):
         ChangeWebhook(caller=caller, url="http://bank.example/changed", secret=secret)
     with pytest.raises(KeyFileError, match="24 to 64 bytes"):
-        change_webhooks.Receiver.of(ChangeWebhook(caller=caller, url="https://bank.example/changed", secret=secret))
+        webhooks.Receiver.of(ChangeWebhook(caller=caller, url="https://bank.example/changed", secret=secret))
 
 
 def test_bulk_check_marks_changed_answers(told: Told, tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ def direct_opener(ca_certificates: Path | None) -> OpenerDirector:
     Raises:
         OSError: the file can't be read.
     """
-    context = ssl.create_default_context(cafile=ca_certificates)
+    return opener_of(ssl.create_default_context(cafile=ca_certificates))
+
+
+def opener_of(context: ssl.SSLContext) -> OpenerDirector:
+    """Return what opens addresses so with *context*."""
     return build_opener(ProxyHandler({}), HTTPSHandler(context=context), _NoRedirection())
 
 

@@ -179,19 +179,24 @@ def _check_webhook_url(text: str) -> str:
     return text
 
 
-class ChangeWebhook(BaseModel):
-    """A party that is notified when answers that it was given have changed (Standard Webhooks)."""
+class Webhook(BaseModel):
+    """A receiver of notifications (Standard Webhooks)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
-    caller: str = Field(pattern="^[0-9]{11}$")
-    """The legal id of the party, as in its certificates."""
     url: Annotated[Url, AfterValidator(_check_webhook_url)]
     """The address that it takes notifications at; https, except on this host."""
     secret: Path
     """The file of the secret that it shares: whsec_ and 24 to 64 random bytes in Base64."""
     ca_certificates: Path | None = None
     """The authorities (PEM) that may issue the certificate of its address; without it, those of the system."""
+
+
+class ChangeWebhook(Webhook):
+    """A party that is notified when answers that it was given have changed."""
+
+    caller: str = Field(pattern="^[0-9]{11}$")
+    """The legal id of the party, as in its certificates."""
 
 
 def _check_webhooks(webhooks: tuple[ChangeWebhook, ...]) -> tuple[ChangeWebhook, ...]:

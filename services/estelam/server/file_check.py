@@ -2,10 +2,10 @@
 
 from estelam.auth.authentication import Authenticator
 from estelam.catalogue.access_source import AccessSource
+from estelam.client.webhooks import Receiver
 from estelam.core.clock import Clock
 from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.settings import ServingSettings, StoreSettings
-from estelam.server.change_webhooks import Receiver
 from estelam.server.grpc_server import ReloadingCredentials
 
 

@@ -16,6 +16,7 @@ from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
 from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.model import Catalogue
+from estelam.client.webhooks import Receiver
 from estelam.core.clock import Clock, monotonic_wall_clock
 from estelam.core.errors import Refusal
 from estelam.core.keys import HmacKeyring, SigningKey
@@ -37,7 +38,7 @@ from estelam.rest.serving import run_json_api
 from estelam.server.answer_comparison import compare_answers
 from estelam.server.call_counting import count_calls
 from estelam.server.catalogue_audit import record_changes, watch_catalogue
-from estelam.server.change_webhooks import Receiver, notify
+from estelam.server.change_webhooks import notify
 from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, last_commit_writer
 from estelam.server.grpc_server import run_server
 from estelam.server.witnessing import submit_checkpoints
@@ -155,11 +156,10 @@ def run_recording_service(
 
         compare = partial(compare_answers, settings.store, write, keyring, facts, ledger, clock.monotonic)
         running.enter_context(_thread("comparison", compare))
-        for receiver in map(Receiver.of, settings.change_webhooks):
-            notified = partial(
-                notify, receiver, settings.SECTION, settings.store, write, metrics.record_webhook_failure
-            )
-            running.enter_context(_thread(f"webhook {receiver.caller}", notified))
+        for webhook in settings.change_webhooks:
+            to = webhook.caller, Receiver.of(webhook)
+            notified = partial(notify, *to, settings.SECTION, settings.store, write, metrics.record_webhook_failure)
+            running.enter_context(_thread(f"webhook {webhook.caller}", notified))
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
         _start_witnesses(running, settings, write, last_note, metrics)
         calls = running.enter_context(count_calls(settings, metrics, clock))

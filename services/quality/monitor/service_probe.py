@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 import grpc
 import structlog
@@ -17,6 +17,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.client.channel import ClientIdentity, aio_connections
+from estelam.client.web import opener_of
 from estelam.core.pem import KeyFileError
 from quality.attribution import TransportFailure, attribution_of
 from quality.monitor import tls_probe
@@ -73,9 +74,8 @@ def _request(probe: ServiceProbe, context: ssl.SSLContext, seconds: float) -> st
     request = Request(  # noqa: S310 - the scheme is http or https, by the settings
         probe.target, probe.body.encode() or None, headers, method=probe.method
     )
-    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context), _NoRedirect())
     try:
-        with opener.open(request, timeout=seconds) as reply:
+        with opener_of(context).open(request, timeout=seconds) as reply:
             return _judged(probe, reply.status)
     except HTTPError as error:
         return _judged(probe, error.code)
@@ -85,13 +85,6 @@ def _request(probe: ServiceProbe, context: ssl.SSLContext, seconds: float) -> st
         return TransportFailure.SERVICE_SILENT
     except (OSError, HTTPException):
         return TransportFailure.SERVICE_SILENT
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is a status like any other: its target is not the service that is probed."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
 
 
 def _judged(probe: ServiceProbe, status: int) -> str:
