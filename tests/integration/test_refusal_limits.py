@@ -126,6 +126,7 @@ WEB: dict[str, tuple[str, str, str, dict[str, Any], int]] = {
     "page, another method": ("page", "PUT", "/en/", {}, 404),
     "page, another site's form": ("page", "POST", "/en/", {"data": {"serial": "1"}, "headers": OTHER_SITE}, 403),
     "page, no receipt": ("page", "POST", "/en/receipt", {"data": {"receipt": "1"}}, 400),
+    "page, no list": ("page", "POST", "/en/batch", {"data": {"list": "1"}}, 400),
     "page, another host": ("page", "GET", "/en/", {"headers": {"host": "example.com"}}, 400),
 }
 INQUIRIES = [kind for kind in WEB if kind.startswith("JSON") and WEB[kind][-1] == 400] + ["page, missing fields"]
@@ -138,6 +139,7 @@ def responses(sandbox: Sandbox, adapter: Adapter, kind: str, times: int) -> list
     headers = {} if face == "api" else {"origin": base}
     with https_client_named(sandbox, "setad") as client:
         more = more | {"headers": headers | more.get("headers", {})}
+        client.follow_redirects = True  # from a form to its result
         return [client.request(method, base + path, **more).status_code for _ in range(times)]
 
 

@@ -20,6 +20,7 @@ CONTENT_SECURITY_POLICY: Final = (
 REFUSED: Final = 400
 """The least HTTP status of a refusal."""
 _TOOK_TURN: Final = "took_turn"
+_IS_REFUSAL: Final = "is_refusal"
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -77,11 +78,18 @@ class PacedRefusals:
         state = scope.setdefault("state", {})
 
         async def send_in_turn(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= REFUSED and not state.get(_TOOK_TURN):
-                await asyncio.sleep(self._delay(scope))
+            if message["type"] == "http.response.start":
+                is_refusal = message["status"] >= REFUSED or state.get(_IS_REFUSAL)
+                if is_refusal and not state.get(_TOOK_TURN):
+                    await asyncio.sleep(self._delay(scope))
             await send(message)
 
         await self._app(scope, receive, send_in_turn)
+
+
+def mark_refusal(request: Request) -> None:
+    """Delay the response to *request* as that of a refusal, though its status is none: it leads to the refusal."""
+    setattr(request.state, _IS_REFUSAL, True)
 
 
 def took_turn(request: Request) -> None:

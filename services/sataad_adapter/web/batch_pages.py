@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from estelam.cli.bulk.question import UNANSWERED
 from estelam.core.errors import Violation
 from estelam.web.i18n import site_root
+from estelam.web.middleware import mark_refusal, took_turn
 from sataad_adapter.web import form, session
 from sataad_adapter.web.batch import (
     BATCH_SECONDS,
@@ -62,7 +63,10 @@ class BatchPages:
         """Start a list, and redirect to its progress."""
         typed, content = await read_upload(request, MAX_LIST_BYTES)
         typed |= {form.AGENCY: self._ui.agencies.id_of(typed.get(form.AGENCY, ""))}
-        response = redirect(request, "batch", self._results, self._started(owner_of(request), typed, content))
+        started = self._started(owner_of(request), typed, content)
+        if isinstance(started, RejectedList):
+            mark_refusal(request)
+        response = redirect(request, "batch", self._results, started)
         session.set_agency(request, response, form.normalized_fields(typed)[form.AGENCY])
         return response
 
@@ -70,6 +74,7 @@ class BatchPages:
         """Show how far a list is, or its answers; it asks nothing."""
         batch = find_result(request, self._results)
         if isinstance(batch, RejectedList):
+            took_turn(request)  # when it was sent
             return _show_form(request, language, batch)
         unanswered = [row for row in batch.output() if row["answer"] == UNANSWERED]
         return show_page(

@@ -19,7 +19,7 @@ from estelam.receipts import checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized
-from estelam.web.middleware import ErrorBoundary, took_turn
+from estelam.web.middleware import ErrorBoundary, mark_refusal, took_turn
 from sataad_adapter.web import csrf, form, receipts, session
 from sataad_adapter.web.batch import Batches
 from sataad_adapter.web.batch_pages import BatchPages
@@ -132,21 +132,28 @@ class _Pages:
     async def check(self, request: Request, _language: str) -> Response:
         """Verify a saved receipt, and redirect to the result."""
         text = (await read_form(request, MAX_ARCHIVE_BYTES)).get("receipt", "")
-        return redirect(request, "receipt", self._receipts, self._checked(text))
+        return self._keep_checked(request, self._checked(text))
 
     async def checked(self, request: Request, language: str) -> Response:
         """Show the result of a verification."""
-        return _show_checked(request, language, find_result(request, self._receipts))
+        checked = find_result(request, self._receipts)
+        took_turn(request)  # when it was checked
+        return _show_checked(request, language, checked)
 
     async def save(self, request: Request, _language: str) -> Response:
         """Return a receipt as a file to download, if it is valid; anything else is not echoed."""
         text = (await read_form(request, MAX_ARCHIVE_BYTES)).get("receipt", "").replace("\r\n", "\n")
         checked = self._checked(text)
         if checked.problem:
-            return redirect(request, "receipt", self._receipts, checked)
+            return self._keep_checked(request, checked)
         name = f"estelam-receipt-{checked.verified[0].receipt.entry.inquiry_id.hex()}.jsonl"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(text, headers=headers, media_type="application/jsonl")
+
+    def _keep_checked(self, request: Request, checked: CheckedReceipt) -> Response:
+        if checked.problem:
+            mark_refusal(request)
+        return redirect(request, "receipt", self._receipts, checked)
 
     def _checked(self, text: str) -> CheckedReceipt:
         try:
