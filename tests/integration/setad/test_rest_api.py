@@ -145,7 +145,7 @@ MALFORMED: list[tuple[str, Reason, list[tuple[str, str]]]] = [
         (f'{{"amountRials": {written}}}', Reason.REQUEST_MALFORMED, [("amountRials", "field.digits")])
         for written in (
             *("9007199254740993.0", "9.007199254740993e15", "2500000000E0", "9223372036854775808"),
-            *('"9007199254740993.0"', '"1_000"', '"+25"', '"-25"', '"1e3"', '"2,500"', '" 25"', '"۲۵"', '""'),
+            *('"9007199254740993.0"', '"1_000"', '"+25"', '"--25"', '"1e3"', '"2,500"', '" 25"', '"۲۵"', '""'),
         )
     ),
     ('{"serial": 1404000000000017}', Reason.REQUEST_MALFORMED, [("serial", "field.text")]),
