@@ -3,11 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from estelam.core import addresses
 from estelam.core.note_keys import NAME
-from estelam.core.settings import FeedName, LogLevel, Loopback, OptionalHostPort, SettingsSection, StoreUrl, Target, Url
+from estelam.core.settings import (
+    FeedName,
+    LogLevel,
+    Loopback,
+    OptionalHostPort,
+    SettingsSection,
+    StoreUrl,
+    Target,
+    Url,
+    Webhook,
+)
 
 
 class ProbeIdentity(BaseModel):
@@ -60,6 +70,24 @@ class ServiceProbe(BaseModel):
         if self.kind == "grpc-health" and not (self.certificate and self.ca_certificates):
             raise ValueError("grpc-health needs certificate, private_key and ca_certificates")
         return self
+
+
+FeedKind = Literal["outages", "changes", "reports"]
+
+
+class FeedWebhook(Webhook):
+    """A party that is notified when a feed of the dashboard has something new."""
+
+    party: str
+    """The slug of the party in the catalogue."""
+    feeds: tuple[FeedKind, ...] = Field(default=("outages", "changes", "reports"), min_length=1)
+    """The feeds: outages (announced, ended or withdrawn), changes of the catalogue, and monthly reports."""
+
+
+def _check_parties(webhooks: tuple[FeedWebhook, ...]) -> tuple[FeedWebhook, ...]:
+    if len({each.party for each in webhooks}) < len(webhooks):
+        raise ValueError("two webhooks are of the same party")
+    return webhooks
 
 
 class QualitySettings(SettingsSection):
@@ -120,6 +148,8 @@ class QualitySettings(SettingsSection):
     """The harmless request of each method's probe, as proto3 JSON, by the method's name (package.Service/Method)."""
     service_probe: tuple[ServiceProbe, ...] = ()
     """The probes of services that the catalogue only lists; one that has none is reported as not measured."""
+    webhook: Annotated[tuple[FeedWebhook, ...], AfterValidator(_check_parties)] = ()
+    """The parties that are notified when a feed of the dashboard has something new."""
     probe_interval_seconds: float = Field(default=60.0, ge=0.01, le=86_400)
     """Seconds between two probes; the indicators count minutes, so change it in trials only."""
     probe_seconds: float = Field(default=12.0, ge=0.01, le=3600)

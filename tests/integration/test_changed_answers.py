@@ -2,14 +2,10 @@
 
 import base64
 import csv
-import hashlib
-import hmac
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,18 +42,10 @@ from tests.conftest import Build, judiciary_opening, plain_channel
 from tests.e2e.conftest import CommandLine, CommandResult
 from tests.integration.setad.adapter_process import https_client_named
 from tests.support.service import RunningService
+from tests.support.webhook import Message, receiving, write_secret
 
 PERSON, OTHER, LATER = "9990000018", "9990000026", "9990000034"
-SECRET = bytes(range(32))
 FROM_START = pb.ListChangedAnswersRequest()
-
-
-class Message(NamedTuple):
-    """A request to a webhook, and the status of its reply."""
-
-    headers: dict[str, str]
-    body: bytes
-    status: int
 
 
 class Told(NamedTuple):
@@ -96,22 +84,8 @@ class Told(NamedTuple):
 @pytest.fixture(scope="module")
 def webhook() -> Iterator[tuple[str, list[Message]]]:
     """The address of a receiver that fails at first, and what it received."""
-    received: list[Message] = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.append(Message({k.lower(): v for k, v in self.headers.items()}, body, 204 if received else 503))
-            self.send_response(received[-1].status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/changed", received
-        server.shutdown()
+    with receiving() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +97,7 @@ def told(
 ) -> Iterator[Told]:
     url, received = webhook
     folder = tmp_path_factory.mktemp("told")
-    secret = folder / "webhook.secret"
-    secret.write_text(f"whsec_{base64.b64encode(SECRET).decode()}\n", "ascii")
+    secret = write_secret(folder / "webhook.secret")
     sandbox = build(template, folder / "suite")
     grants = [(name, LIST_CHANGED_ANSWERS, "R3.1") for name in ("cbi", "setad")]
     write_access(sandbox, [*grants, ("cbi", CHECK_BY_NATIONAL_ID, "R3.1.1")], rate=1000, burst=2000)
@@ -244,9 +217,7 @@ def test_webhook_is_signed_and_repeated(told: Told) -> None:
     assert (503, 204) == (first.status, second.status)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     for message in (first, second):
-        signed = f"{message.headers['webhook-id']}.{message.headers['webhook-timestamp']}.".encode() + message.body
-        expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
-        assert f"v1,{expected}" == message.headers["webhook-signature"]
+        assert message.is_signed
         content = json.loads(message.body)
         assert {"type", "timestamp", "data"} == content.keys()
         assert {"service": "judiciary", "through_index": told.list().through_index} == content["data"]

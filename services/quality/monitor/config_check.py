@@ -7,6 +7,7 @@ from estelam.catalogue import loader
 from estelam.catalogue.effective_grants import effective_grants
 from estelam.catalogue.model import FILES, Agreement, Catalogue
 from estelam.client.channel import ClientIdentity
+from estelam.client.webhooks import Receiver
 from estelam.core.clock import Clock
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import describe_error
@@ -48,6 +49,7 @@ def find_file_problems(settings: QualitySettings) -> list[str]:
     """
     catalogue = loader.read_catalogue(settings.catalogue)
     reads: dict[str, Callable[[], object]] = {"rules": partial(slo.read, settings.rules, catalogue)}
+    reads |= {f"webhook.{one.party}": partial(Receiver.of, one) for one in settings.webhook}
     if ca_certificates := settings.ca_certificates:
         for probe in settings.probe:
             identity = ClientIdentity(probe.certificate, probe.private_key, ca_certificates)
@@ -118,11 +120,19 @@ def _check_service_probes(settings: QualitySettings, catalogue: Catalogue) -> It
             yield f"service_probe.{one.service}: {describe_error(error)}"
 
 
+def _check_webhooks(settings: QualitySettings, catalogue: Catalogue) -> Iterator[str]:
+    for one in settings.webhook:
+        if catalogue.party(one.party) is None:
+            yield f"webhook: the catalogue has no party that is called {one.party}"
+    yield from _unreadable({f"webhook.{one.party}": partial(Receiver.of, one) for one in settings.webhook})
+
+
 _CHECKS: tuple[Callable[[QualitySettings, Catalogue], Iterator[str]], ...] = (
     _check_services,
     _check_probe_requests,
     _check_probe_coverage,
     _check_service_probes,
+    _check_webhooks,
 )
 
 
