@@ -59,7 +59,7 @@ def write(path: Path, run: RunResult, pki: Path, language: str) -> None:
 
     Raises:
         SignatureError: the examiner's key can't be used.
-        PaperError: a text has a character that the fonts do not have.
+        PaperError: it can't be made.
     """
     formats = Formats(language)
     report, signature = signed_report(run, pki)

@@ -21,7 +21,7 @@ def render_pdf(page: bytes, report: Report, language: str, figures: bytes) -> by
     """Return *page*, the report's HTML page in *language*, as PDF/A with *figures*, `figures.json`, attached.
 
     Raises:
-        PaperError: a text has a character that the fonts do not have.
+        PaperError: it can't be made.
     """
     l10n = Localizer(language)
     reader = _Reader()

@@ -19,7 +19,7 @@ from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from tests.support.receipt_vectors import CHEQUE, PARTIES, YES, Provider, flip, line
 from tests.unit.receipts.test_cosignature import SECONDS, cosigner
 
-NAMED = notes.Party(kind=notes.PERSON_KIND_NATURAL, id=YES.obligor_id, full_name="آرش نمونه‌ای")
+NAMED = notes.Party(kind=notes.PERSON_KIND_NATURAL, id=YES.obligor_id, full_name="آرش نمونه‌ای \U0001f600漢\u0488")
 NO = cases.CheckByTrackingIdResponse(
     answer=pb.ANSWER_NO,
     coverage=pb.Coverage(since=Date(year=2021, month=3, day=21), as_of=Timestamp(seconds=1_764_500_000)),
@@ -69,6 +69,7 @@ def test_certificate(provider: Provider, saved: Path, language: str, words: tupl
     assert {"receipt.jsonl": [saved.read_bytes()]} == dict(PdfReader(io.BytesIO(content)).attachments)
     for said in (YES.serial, YES.obligor_id, CHEQUE.tracking_id, "witness.example/w1", *words[:3]):
         assert said in text
+    assert "6f22" in text  # of a name: an escape of a character that is in no font
     assert 3 == verified.stdout.count("VALID, attached\n")
     assert "are those that this program makes of the attached receipts" in verified.stdout
 
