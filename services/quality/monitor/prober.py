@@ -82,7 +82,7 @@ def plan_probes(settings: QualitySettings, catalogue: Catalogue, day: date) -> I
             log.error("probe.consumer_unknown", consumer=probe.consumer)
             continue
         identity = ClientIdentity(probe.certificate, probe.private_key, settings.ca_certificates)
-        for service in catalogue.services:
+        for service in (one for one in catalogue.services if one.is_monitored):
             names = [service.full_name(method.name) for method in service.methods if method.in_service(day)]
             granted_names = [name for name in names if (party.legal_id, name) in granted]
             requests = [found for name in granted_names for found in _request(settings, name)]
