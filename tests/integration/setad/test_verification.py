@@ -122,10 +122,11 @@ def test_caller_gives_up_between_the_calls(
 ) -> None:
     """If the caller gives up after CheckNote's reply, the ministry is not asked for the parties: none gets them."""
     calls: list[Any] = []
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
     verified, replied = receipt.verify, _Verification._replied
 
     def verify(*arguments: Any) -> object:
+        assert begun.wait(20)
         found = verified(*arguments)
         if moment == "before the second call":
             cancel()
@@ -150,6 +151,7 @@ def test_caller_gives_up_between_the_calls(
         keys = verifying_keys(settings_of(shared).provider_certificates)
         backend = VerificationBackend(stub, keys, ORGANIZATIONS["setad"], Clock())
         cancel = backend.answer(inquiry, 20.0, results.append)
+        begun.set()
         assert ended.wait(20)
 
     assert [] == results
