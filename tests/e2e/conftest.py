@@ -1,6 +1,7 @@
 """Fixtures of end-to-end tests: services as real processes, and the command line."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from development import sandbox as suite
@@ -59,6 +61,17 @@ class CommandResult:
         return json.loads(self.out)
 
 
+@contextmanager
+def _logs_apart() -> Iterator[None]:
+    """Keep the logs of services that run in this process out of the output of a command that does too."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stdout))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 @dataclass(frozen=True, slots=True)
 class CommandLine:
     """Runs commands in this process: the same arguments and output, without the start of an interpreter."""
@@ -69,7 +82,8 @@ class CommandLine:
 
     def __call__(self, *arguments: str | Path) -> CommandResult:
         words = [*self.first, *map(str, arguments)]
-        done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
+        with _logs_apart():
+            done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return CommandResult(done.exit_code, done.stdout, done.stderr)
