@@ -1,13 +1,13 @@
 """The connections of a gRPC server and their certificates, from channelz: the statistics that gRPC keeps of itself.
 
 The functions are grpcio's private ones; `grpcio-channelz` stands on them too. Channelz numbers servers and connections
-in ascending order. It knows a connection once its handshake has ended, and forgets it when it has been closed.
+in ascending order. A connection appears once its handshake has ended, and is forgotten when it has been closed.
 """
 
 import base64
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -41,16 +41,20 @@ class ServerConnections:
         while len(page := json.loads(cygrpc.channelz_get_servers(servers[-1] + 1)).get("server", ())):
             servers += [int(each["ref"]["serverId"]) for each in page]
         self._server = servers[-1]
-        self._next = 0
+        self._seen: set[int] = set()
 
-    def take_new(self) -> Mapping[Peer, bytes]:
-        """Return the certificates (PEM) of the connections whose handshakes have ended since the last time."""
-        found: dict[Peer, bytes] = {}
-        while page := json.loads(cygrpc.channelz_get_server_sockets(self._server, self._next, 0)).get("socketRef", ()):
-            for reference in page:
-                found |= _certificate(int(reference["socketId"]))
-            self._next = int(page[-1]["socketId"]) + 1
-        return found
+    def take_new(self) -> dict[Peer, bytes]:
+        """Return the certificates (PEM) of the connections that were not there the last time."""
+        present = set(self._numbers())
+        new, self._seen = present - self._seen, present
+        return {peer: certificate for number in sorted(new) for peer, certificate in _certificate(number).items()}
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield the numbers of all connections: one may appear after another that has a greater number."""
+        first = 0
+        while page := json.loads(cygrpc.channelz_get_server_sockets(self._server, first, 0)).get("socketRef", ()):
+            yield from (int(reference["socketId"]) for reference in page)
+            first = int(page[-1]["socketId"]) + 1
 
 
 def _certificate(number: int) -> dict[Peer, bytes]:

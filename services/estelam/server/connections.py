@@ -54,6 +54,8 @@ class ConnectionLimit:
         self._port = 0
         self._connections: dict[int, _Connection | None] = {}
         """By the socket's inode, which no other open socket has; None for other sockets of the process."""
+        self._early: dict[Peer, bytes] = {}
+        """The certificates that the last look at the sockets came too early for."""
         self._ending: set[str] = set()
         self._arrived = threading.Event()
         self._stopping = False
@@ -94,12 +96,15 @@ class ConnectionLimit:
 
     def enforce(self) -> None:
         """Look at all connections, and end those that are too many."""
-        certificates = self._server.take_new()  # first, so that all of them are found among the sockets
         self._look()
         connections = [each for each in self._connections.values() if each]
+        # Last, so that what has no certificate had not finished its handshake when it was found to be too many.
+        new = self._server.take_new()
+        certificates = self._early | new
         for each in connections:
             if certificate := certificates.get(each.peer):
                 each.owner = self._owner(certificate)
+        self._early = {peer: new[peer] for peer in new.keys() - {each.peer for each in connections}}
         named, self._ending = self._ending, set()
         ending = {Peer.parse(each) for each in named}
         for each in connections:
