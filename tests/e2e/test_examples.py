@@ -79,6 +79,13 @@ def _build(folder: Path, contract: Path) -> None:
     _run(["sh", "build.sh"], folder)
 
 
+def _build_csharp(folder: Path, contract: Path) -> None:
+    shutil.copytree(contract, folder / "contract")
+    if subprocess.run(["dotnet", "restore"], cwd=folder, capture_output=True, check=False).returncode:
+        pytest.skip("dotnet can't install the dependencies")
+    _run(["dotnet", "build", "--no-restore", "--output", "bin"], folder)
+
+
 JARS = tuple(
     f"/usr/share/java/{name}.jar"
     for name in (
@@ -93,6 +100,7 @@ JARS = tuple(
 )
 GO_SOURCES = tuple(f"/usr/share/gocode/src/google.golang.org/{name}" for name in ("grpc", "protobuf", "genproto"))
 LANGUAGES = {
+    "csharp": Language(("dotnet",), _build_csharp, ("dotnet", "bin/client.dll")),
     "go": Language(("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc", *GO_SOURCES), _build, ("generated/client",)),
     "java": Language(("java", "javac", "protoc", "grpc_java_plugin", *JARS), _build, ("sh", "run.sh")),
     "typescript": Language(("node", "npm"), _build_typescript, ("node", "dist/client.js")),
