@@ -23,6 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_reference_conforms(folder: Path) -> None:
     """The reference passes every case without an unexpected exception."""
     reset_steering(folder)

@@ -48,7 +48,7 @@ PERSON, OTHER, LATER = "9990000018", "9990000026", "9990000034"
 FROM_START = pb.ListChangedAnswersRequest()
 
 
-class Told(NamedTuple):
+class Changed(NamedTuple):
     """A service with a late case about a person of whom it had answered NO, and the id of that inquiry."""
 
     sandbox: Sandbox
@@ -89,14 +89,14 @@ def webhook() -> Iterator[tuple[str, list[Message]]]:
 
 
 @pytest.fixture(scope="module")
-def told(
+def changed(
     template: Sandbox,
     build: Build,
     tmp_path_factory: pytest.TempPathFactory,
     webhook: tuple[str, list[Message]],
-) -> Iterator[Told]:
+) -> Iterator[Changed]:
     url, received = webhook
-    folder = tmp_path_factory.mktemp("told")
+    folder = tmp_path_factory.mktemp("changed")
     secret = write_secret(folder / "webhook.secret")
     sandbox = build(template, folder / "suite")
     grants = [(name, LIST_CHANGED_ANSWERS, "R3.1") for name in ("cbi", "setad")]
@@ -112,17 +112,19 @@ def told(
         with plain_channel(service.address, ClientIdentity.named(sandbox.pki, "cbi")) as channel:
             stub = ChequeCaseInquiryServiceStub(channel)
             replies = [stub.CheckByNationalId(CheckByNationalIdRequest(national_id=each)) for each in (PERSON, OTHER)]
-        told = Told(sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id, received)
-        told.load("9", PERSON)
-        yield told
+        changed = Changed(
+            sandbox, service.address, f"https://localhost:{port}", replies[0].receipt.inquiry_id, received
+        )
+        changed.load("9", PERSON)
+        yield changed
 
 
-def test_wrong_no_is_listed(told: Told) -> None:
+def test_wrong_no_is_listed(changed: Changed) -> None:
     """The answer that a late case changed is listed by its inquiry's id alone, and the receipt proves the list."""
-    reply = told.list()
+    reply = changed.list()
 
     (change,) = reply.changes
-    assert (told.inquiry_id, pb.ANSWER_STATE_NO, pb.ANSWER_STATE_YES, pb.CHANGE_CAUSE_RECORDS, 2) == (
+    assert (changed.inquiry_id, pb.ANSWER_STATE_NO, pb.ANSWER_STATE_YES, pb.CHANGE_CAUSE_RECORDS, 2) == (
         change.inquiry_id,
         change.then,
         change.now,
@@ -131,14 +133,14 @@ def test_wrong_no_is_listed(told: Told) -> None:
     )
     assert (True, 0, reply.as_of) == (reply.complete, reply.first_index, change.as_of)
     assert PERSON.encode() not in reply.SerializeToString()
-    keys = verifying_keys(told.sandbox.judiciary().signing_certificates)
+    keys = verifying_keys(changed.sandbox.judiciary().signing_certificates)
     receipt.verify(LIST_CHANGED_ANSWERS, FROM_START, reply, keys)
 
 
-def test_nothing_is_listed_twice(told: Told) -> None:
+def test_nothing_is_listed_twice(changed: Changed) -> None:
     """After the cursor of a list nothing is listed again, and the list says through which entry nothing has changed."""
-    first = told.list()
-    rest = told.list(cursor=first.cursor)
+    first = changed.list()
+    rest = changed.list(cursor=first.cursor)
 
     assert ([], True, first.cursor, first.through_index) == (
         list(rest.changes),
@@ -148,59 +150,59 @@ def test_nothing_is_listed_twice(told: Told) -> None:
     )
 
 
-def test_other_callers_learn_nothing(told: Told) -> None:
+def test_other_callers_learn_nothing(changed: Changed) -> None:
     """Another caller's list is empty, and another caller's cursor is no cursor."""
-    assert [] == list(told.list("setad").changes)
-    cursor = told.list().cursor
+    assert [] == list(changed.list("setad").changes)
+    cursor = changed.list().cursor
 
-    assert Reason.CURSOR_UNKNOWN is told.refusal("setad", cursor)
-    assert Reason.CURSOR_UNKNOWN is told.refusal(cursor="1-0123456789abcdef")
-    assert Reason.CURSOR_UNKNOWN is told.refusal(cursor="abc")
-    assert Reason.FIELD_INVALID is told.refusal(cursor="?")
-    assert Reason.NOT_GRANTED is told.refusal("stranger")
+    assert Reason.CURSOR_UNKNOWN is changed.refusal("setad", cursor)
+    assert Reason.CURSOR_UNKNOWN is changed.refusal(cursor="1-0123456789abcdef")
+    assert Reason.CURSOR_UNKNOWN is changed.refusal(cursor="abc")
+    assert Reason.FIELD_INVALID is changed.refusal(cursor="?")
+    assert Reason.NOT_GRANTED is changed.refusal("stranger")
 
 
-def test_json_lists_the_same(told: Told) -> None:
+def test_json_lists_the_same(changed: Changed) -> None:
     """The JSON API lists the same changes, and its OpenAPI document describes the method."""
-    with https_client_named(told.sandbox, "cbi") as client:
-        response = client.post(f"{told.api}/v1/answers:listChanged", json={})
-        document: Any = client.get(f"{told.api}/openapi.json").json()
+    with https_client_named(changed.sandbox, "cbi") as client:
+        response = client.post(f"{changed.api}/v1/answers:listChanged", json={})
+        document: Any = client.get(f"{changed.api}/openapi.json").json()
 
     listed = json_format.Parse(response.content, pb.ListChangedAnswersResponse())
-    assert (200, list(told.list().changes)) == (response.status_code, list(listed.changes))
+    assert (200, list(changed.list().changes)) == (response.status_code, list(listed.changes))
     assert "/v1/answers:listChanged" in document["paths"]
 
 
-def follow(told: Told, caller: str, file: Path, *more: str) -> CommandResult:
-    words = ("changes", "follow", "--service", "judiciary", "--as", caller, "--address", told.address, "--once")
-    return CommandLine(told.sandbox)(*words, "--cursor-file", str(file), *more)
+def follow(changed: Changed, caller: str, file: Path, *more: str) -> CommandResult:
+    words = ("changes", "follow", "--service", "judiciary", "--as", caller, "--address", changed.address, "--once")
+    return CommandLine(changed.sandbox)(*words, "--cursor-file", str(file), *more)
 
 
-def test_follow_prints_each_change_once(told: Told, tmp_path: Path) -> None:
+def test_follow_prints_each_change_once(changed: Changed, tmp_path: Path) -> None:
     """`changes follow` prints a change as one line, and not again in the next run with the same file."""
-    first = follow(told, "cbi", tmp_path / "cursor")
-    again = follow(told, "cbi", tmp_path / "cursor")
-    as_json = follow(told, "cbi", tmp_path / "other", "--json")
+    first = follow(changed, "cbi", tmp_path / "cursor")
+    again = follow(changed, "cbi", tmp_path / "cursor")
+    as_json = follow(changed, "cbi", tmp_path / "other", "--json")
 
     assert (0, 0, 0) == (first.code, again.code, as_json.code)
     # The service logs to the same stdout, in this process.
-    (line,) = (line for line in first.out.splitlines() if line.startswith(told.inquiry_id))
-    assert re.fullmatch(f"{told.inquiry_id} NO -> YES, as of [0-9TZ:.-]+, by load 2 \\(RECORDS\\)", line)
+    (line,) = (line for line in first.out.splitlines() if line.startswith(changed.inquiry_id))
+    assert re.fullmatch(f"{changed.inquiry_id} NO -> YES, as of [0-9TZ:.-]+, by load 2 \\(RECORDS\\)", line)
     assert "no further change as of" in again.err
-    assert told.inquiry_id not in again.out
+    assert changed.inquiry_id not in again.out
     (record,) = (json.loads(line) for line in as_json.out.splitlines() if line.startswith("{"))
-    assert {"inquiry_id": told.inquiry_id, "then": "NO", "now": "YES", "load": 2}.items() <= record.items()
+    assert {"inquiry_id": changed.inquiry_id, "then": "NO", "now": "YES", "load": 2}.items() <= record.items()
 
 
-def test_follow_refuses_another_callers_file(told: Told, tmp_path: Path) -> None:
+def test_follow_refuses_another_callers_file(changed: Changed, tmp_path: Path) -> None:
     """The file of one caller is not used for another, whose changes would be skipped; a refusal exits with 20."""
     file = tmp_path / "cursor"
-    follow(told, "cbi", file)
+    follow(changed, "cbi", file)
     kept = file.read_bytes()
-    others = follow(told, "setad", file)
-    refused = follow(told, "stranger", tmp_path / "stranger")
+    others = follow(changed, "setad", file)
+    refused = follow(changed, "stranger", tmp_path / "stranger")
     file.write_bytes(kept.replace(b'"1-', b'"2-'))
-    unknown = follow(told, "cbi", file)
+    unknown = follow(changed, "cbi", file)
 
     assert (2, 20, 20) == (others.code, refused.code, unknown.code)
     assert "give another --cursor-file" in others.err
@@ -208,11 +210,11 @@ def test_follow_refuses_another_callers_file(told: Told, tmp_path: Path) -> None
     assert "CURSOR_UNKNOWN" in unknown.err
 
 
-def test_webhook_is_signed_and_repeated(told: Told) -> None:
+def test_webhook_is_signed_and_repeated(changed: Changed) -> None:
     """A party is notified of a change until its receiver takes it, by one id, signed, and without any identifier."""
-    while len(told.received) < 2:
+    while len(changed.received) < 2:
         time.sleep(0.05)
-    first, second = told.received[:2]
+    first, second = changed.received[:2]
 
     assert (503, 204) == (first.status, second.status)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -220,7 +222,7 @@ def test_webhook_is_signed_and_repeated(told: Told) -> None:
         assert message.is_signed
         content = json.loads(message.body)
         assert {"type", "timestamp", "data"} == content.keys()
-        assert {"service": "judiciary", "through_index": told.list().through_index} == content["data"]
+        assert {"service": "judiciary", "through_index": changed.list().through_index} == content["data"]
 
 
 def test_signature_of_the_standard() -> None:
@@ -242,14 +244,14 @@ def test_invalid_webhooks_are_refused(tmp_path: Path) -> None:
         webhooks.Receiver.of(ChangeWebhook(caller=caller, url="https://bank.example/changed", secret=secret))
 
 
-def test_bulk_check_marks_changed_answers(told: Told, tmp_path: Path) -> None:
+def test_bulk_check_marks_changed_answers(changed: Changed, tmp_path: Path) -> None:
     """A bulk check states of each answer of an earlier run what would be answered now."""
     source, out = tmp_path / "persons.csv", tmp_path / "answers.csv"
     source.write_text(f"national_id\n{LATER}\n{OTHER}\n", "utf-8")
-    words = ("judiciary", "bulk-check-persons", str(source), "--out", str(out), "--address", told.address)
-    command = CommandLine(told.sandbox)
+    words = ("judiciary", "bulk-check-persons", str(source), "--out", str(out), "--address", changed.address)
+    command = CommandLine(changed.sandbox)
     before = command(*words)
-    told.load("11", LATER)
+    changed.load("11", LATER)
     after = command(*words, "--changes")
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

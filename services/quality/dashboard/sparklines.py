@@ -74,8 +74,8 @@ def _day_bar(frame: Frame, at: int, day: DayReport, texts: Mapping[str, str], l1
         state = {Coverage.PLANNED: "planned", Coverage.NOT_MEASURED: "unmeasured"}.get(day.coverage, "absent")
         return frame.bar(at + GAP, at + 1 - GAP, 0, 1, state, f"{name}{l10n.comma} {texts['state_' + state]}")
     total = (day.minutes.up or 0) + sum(lost.values())
-    said = [f"{texts['state_' + cause]} {l10n.length(minutes)}" for cause, minutes in lost.items() if minutes]
-    title = f"{l10n.comma} ".join([name, l10n.share(day.minutes.availability), *said])
+    states = [f"{texts['state_' + cause]} {l10n.length(minutes)}" for cause, minutes in lost.items() if minutes]
+    title = f"{l10n.comma} ".join([name, l10n.share(day.minutes.availability), *states])
     parts = []
     for cause, minutes in lost.items():
         if minutes:
@@ -85,7 +85,7 @@ def _day_bar(frame: Frame, at: int, day: DayReport, texts: Mapping[str, str], l1
     parts.append(frame.bar(at + GAP, at + 1 - GAP, low, 1, "up", title))
     drawn = "".join(parts)
     month = day.jalali.rpartition("-")[0]
-    return f'<a href="{escape(root)}?month={month}" aria-label="{escape(title)}">{drawn}</a>' if said else drawn
+    return f'<a href="{escape(root)}?month={month}" aria-label="{escape(title)}">{drawn}</a>' if states else drawn
 
 
 def _span(first: datetime, end: datetime, l10n: Localizer) -> str:

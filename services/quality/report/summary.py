@@ -32,8 +32,8 @@ def _inquiries(report: Report, l10n: Localizer) -> str:
     if not counts.inquiries:
         return l10n("summary_no_inquiry").format(than=than)
     answered = l10n.share(100 * counts.answered / counts.inquiries)
-    said = l10n("summary_inquiries").format(count=l10n.count(counts.inquiries), than=than, answered=answered)
-    return f"{said}{_main_cause(counts, l10n)}{l10n('full_stop')}"
+    sentence = l10n("summary_inquiries").format(count=l10n.count(counts.inquiries), than=than, answered=answered)
+    return f"{sentence}{_main_cause(counts, l10n)}{l10n('full_stop')}"
 
 
 def _main_cause(counts: Counts, l10n: Localizer) -> str:

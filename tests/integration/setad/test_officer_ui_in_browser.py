@@ -118,6 +118,7 @@ def test_retry_button(open_page: Open, offline: Adapter) -> None:
     expect(page.locator("dd", has_text="-").last).not_to_have_text(first)
 
 
+@pytest.mark.slow
 def test_correction_by_keyboard(open_page: Open, adapter: Adapter) -> None:
     """Invalid input is reported at its field and can be corrected by keyboard alone."""
     page = open_page(f"{adapter.page}/en/")
@@ -135,6 +136,7 @@ def test_correction_by_keyboard(open_page: Open, adapter: Adapter) -> None:
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
+@pytest.mark.slow
 def test_several_tabs(open_page: Open, adapter: Adapter) -> None:
     """A second tab of the same browser does not invalidate the first one's form."""
     first = open_page(f"{adapter.page}/en/")
@@ -210,6 +212,7 @@ def walk_through(page: Page, site: str) -> None:
     assert [] == outside
 
 
+@pytest.mark.slow
 def test_mistake_found_by_the_ministry(open_page: Open, adapter: Adapter) -> None:
     """An agency's id in lower case is reported at its field, and can be corrected there."""
     page = open_page(f"{adapter.page}/en/")
@@ -225,6 +228,7 @@ def test_mistake_found_by_the_ministry(open_page: Open, adapter: Adapter) -> Non
     expect(page.get_by_role("status")).to_contain_text("YES")
 
 
+@pytest.mark.slow
 def test_printed_sheet(open_page: Open, adapter: Adapter) -> None:
     """A printed answer has the case, the answer, the inquiry id and the checkpoint as a QR code, and no buttons."""
     page = open_page(f"{adapter.page}/en/")
@@ -238,6 +242,7 @@ def test_printed_sheet(open_page: Open, adapter: Adapter) -> None:
     expect(page.locator("button:visible")).to_have_count(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["fa", "en"])
 def test_amount_in_words(open_page: Open, adapter: Adapter, language: str) -> None:
     """While the amount is typed, the script shows the words that the result shows too."""
@@ -248,6 +253,7 @@ def test_amount_in_words(open_page: Open, adapter: Adapter, language: str) -> No
         assert amount_lines(amount, language) == page.locator("#amount_words p").all_inner_texts()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "scheme", "size"), VARIANTS)
 def test_accessibility(
     open_page: Open, adapter: Adapter, offline: Adapter, language: str, scheme: str, size: dict[str, int]

@@ -27,6 +27,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         yield begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "scheme", "size"), VARIANTS)
 def test_accessibility(
     open_page: Open, running_dashboard: RunningDashboard, language: str, scheme: str, size: dict[str, int]
@@ -49,6 +50,7 @@ def test_from_overview_to_reason(open_page: Open, running_dashboard: RunningDash
     expect(page.get_by_text("not serving")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_keyboard(open_page: Open, running_dashboard: RunningDashboard) -> None:
     """The pages can be reached by keyboard."""
     page = open_page(f"{running_dashboard.address}/fa/")
@@ -62,6 +64,7 @@ def test_keyboard(open_page: Open, running_dashboard: RunningDashboard) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("قطعی‌ها")
 
 
+@pytest.mark.slow
 def test_report_page(open_page: Open, running_dashboard: RunningDashboard) -> None:
     """A report opens with its own styles."""
     page = open_page(f"{running_dashboard.address}/fa/reports")
@@ -71,6 +74,7 @@ def test_report_page(open_page: Open, running_dashboard: RunningDashboard) -> No
     assert "rgb(11, 61, 79)" == page.locator(".masthead").evaluate("e => getComputedStyle(e).backgroundColor")
 
 
+@pytest.mark.slow
 def test_dictionary(open_page: Open, running_dashboard: RunningDashboard) -> None:
     """The data dictionary opens and can be searched."""
     page = open_page(f"{running_dashboard.address}/en/")
