@@ -60,6 +60,8 @@ ENVIRON: Final = {"MALLOC_ARENA_MAX": "2"}
 """As the committed units set it."""
 MAX_LATENCY_RATIO: Final = 3.0
 MIB: Final = 64.0
+OTHER_ADDRESS: Final = "127.0.0.2"
+"""The address of the regular caller: handshakes over HTTP are limited by address, as nobody is known before them."""
 STREAMS: Final = 32
 GREEDY: Final = "stranger"
 WATCH: Final = "grpc.health.v1.Health/Watch"
@@ -206,9 +208,12 @@ def web_face(sandbox: Sandbox, at_last: ExitStack, *, name: str) -> Face:
     adapter = at_last.enter_context(ServiceProcess("setad", sandbox, environ=environ))
     tls = ssl.create_default_context(cafile=sandbox.pki / "ca.crt")
     tls.load_cert_chain(sandbox.pki / "setad.crt", sandbox.pki / "setad.key")
-    client = at_last.enter_context(
-        closing(Reopened(lambda: httpx.Client(verify=tls, trust_env=False, timeout=CALL_SECONDS)))
-    )
+
+    def open_client() -> httpx.Client:
+        transport = httpx.HTTPTransport(verify=tls, trust_env=False, local_address=OTHER_ADDRESS)
+        return httpx.Client(transport=transport, trust_env=False, timeout=CALL_SECONDS)
+
+    client = at_last.enter_context(closing(Reopened(open_client)))
 
     def ask() -> None:
         if name == "api":
