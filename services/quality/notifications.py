@@ -21,6 +21,7 @@ from estelam.core.exceptions import problem
 from estelam.core.keys import verifying_keys
 from estelam.storage.base import FACTS
 from estelam.storage.store import AccessMode, Store
+from estelam.telemetry.process_metrics import WebhookState
 from quality import repository
 from quality.dashboard import change_feed, report_archive
 from quality.settings import FeedKind, FeedWebhook, QualitySettings
@@ -39,8 +40,13 @@ _notified = Table(
 
 
 @contextlib.contextmanager
-def running_webhooks(settings: QualitySettings, every: float = CHECK_SECONDS) -> Iterator[None]:
+def running_webhooks(settings: QualitySettings, state: WebhookState, every: float = CHECK_SECONDS) -> Iterator[None]:
     """Notify each party that *settings* name, in a thread of its own, until the end.
+
+    Args:
+        settings: The parties, and where the feeds are made from.
+        state: Shows whether each party took its newest notification.
+        every: Seconds between two looks at the feeds.
 
     Raises:
         KeyFileError: a secret can't be used.
@@ -48,8 +54,11 @@ def running_webhooks(settings: QualitySettings, every: float = CHECK_SECONDS) ->
     """
     stopping = threading.Event()
     targets = [(webhook, Receiver.of(webhook)) for webhook in settings.webhook]
+    digests = _Digests(settings, every)
     threads = [
-        threading.Thread(target=notify, args=(settings, webhook, receiver, stopping, every), name=webhook.party)
+        threading.Thread(
+            target=_notify, args=(settings, webhook, receiver, digests, state, stopping), name=webhook.party
+        )
         for webhook, receiver in targets
     ]
     for thread in threads:
@@ -62,24 +71,48 @@ def running_webhooks(settings: QualitySettings, every: float = CHECK_SECONDS) ->
             thread.join()
 
 
-def notify(
-    settings: QualitySettings, webhook: FeedWebhook, receiver: Receiver, stopping: threading.Event, every: float
+class _Digests:
+    """The digest of each feed, which all parties share for *seconds*."""
+
+    def __init__(self, settings: QualitySettings, seconds: float) -> None:
+        self.seconds = seconds
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._known: dict[FeedKind, tuple[float, str]] = {}
+
+    def of(self, feed: FeedKind) -> str:
+        """Return the digest of *feed*, at most so many seconds old."""
+        with self._lock:
+            now = time.monotonic()
+            if feed not in self._known or now - self._known[feed][0] >= self.seconds:
+                self._known[feed] = now, _digest(_ENTRIES[feed](self._settings))
+            return self._known[feed][1]
+
+
+def _notify(
+    settings: QualitySettings,
+    webhook: FeedWebhook,
+    receiver: Receiver,
+    digests: _Digests,
+    state: WebhookState,
+    stopping: threading.Event,
 ) -> None:
     """Send *receiver* a notification for each feed of *webhook* that has something new, until *stopping*."""
 
     def send_due() -> None:
         for feed in webhook.feeds:
-            _send_if_new(settings, webhook.party, receiver, feed)
+            _send_if_new(settings, webhook.party, receiver, feed, digests.of(feed))
+        state.set(webhook.party, delivered=True)
 
     def report_failure(error: Exception, seconds: float) -> None:
+        state.set(webhook.party, delivered=False)
         text = str(error) if isinstance(error, WebhookError) else problem(error)
         log.warning("webhook.failed", caller=webhook.party, error=text or type(error).__name__, retry_seconds=seconds)
 
-    webhooks.repeat(send_due, report_failure, stopping, every)
+    webhooks.repeat(send_due, report_failure, stopping, digests.seconds)
 
 
-def _send_if_new(settings: QualitySettings, party: str, receiver: Receiver, feed: FeedKind) -> None:
-    digest = _digest(_ENTRIES[feed](settings))
+def _send_if_new(settings: QualitySettings, party: str, receiver: Receiver, feed: FeedKind, digest: str) -> None:
     with _store(settings) as connection:
         before = connection.execute(_last(party, feed)).scalar()
     if digest == before:

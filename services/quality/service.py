@@ -11,6 +11,7 @@ from estelam.web.event_loop import run_in_event_loop
 from quality.dashboard.app import dashboard
 from quality.monitor.config_check import find_file_problems
 from quality.monitor.monitor import run_monitor
+from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.notifications import running_webhooks
 from quality.settings import QualitySettings
 
@@ -39,6 +40,7 @@ def _check_files(settings: QualitySettings) -> None:
 @contextlib.asynccontextmanager
 async def _running(settings: QualitySettings) -> AsyncIterator[Listening]:
     clock = Clock()
-    async with run_monitor(settings, clock), dashboard(settings, clock) as listener:
-        with running_webhooks(settings):
+    metrics = MonitorMetrics()
+    async with run_monitor(settings, clock, metrics), dashboard(settings, clock) as listener:
+        with running_webhooks(settings, metrics.webhooks):
             yield listener

@@ -49,7 +49,7 @@ def exported() -> dict[str, set[str]]:
     """The labels of each exported series, by its name."""
     found: dict[str, set[str]] = {}
     for process in (Metrics(), WitnessMetrics(), MonitorMetrics()):
-        for metric in vars(process).values():
+        for metric in process.registry._collector_to_names:
             name, labels = getattr(metric, "_name", None), set(getattr(metric, "_labelnames", ()))
             match getattr(metric, "_type", None):
                 case "counter":

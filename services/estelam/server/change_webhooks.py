@@ -19,6 +19,7 @@ from estelam.core.exceptions import problem
 from estelam.ledger import answer_changes
 from estelam.ledger.answer_changes import Notice
 from estelam.storage.store import Store
+from estelam.telemetry.process_metrics import WebhookState
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ def notify(
     service: str,
     store_url: str,
     write: Callable[[Callable[[Connection], None]], object],
-    count_failure: Callable[[str], None],
+    state: WebhookState,
     stopping: threading.Event,
 ) -> None:
     """Send *receiver* a notification after each comparison that changed answers of *caller*, until *stopping*.
@@ -54,7 +55,7 @@ def notify(
         service: The service's name.
         store_url: The address of the service's store.
         write: Runs a function in a transaction of the ledger.
-        count_failure: Counts a failure of a caller's receiver.
+        state: Shows whether the receiver took the newest notification.
         stopping: Ends the notifications.
     """
     with contextlib.closing(Store(store_url)) as store:
@@ -66,9 +67,10 @@ def notify(
                 send(receiver, service, notice, time.time())
                 write(lambda ledger: answer_changes.store_notice(ledger, caller, notice))
                 log.info("webhook.sent", caller=caller, through_index=notice.through_index)
+            state.set(caller, delivered=True)
 
         def report_failure(error: Exception, seconds: float) -> None:
-            count_failure(caller)
+            state.set(caller, delivered=False)
             text = str(error) if isinstance(error, WebhookError) else problem(error)
             log.warning("webhook.failed", caller=caller, error=text or type(error).__name__, retry_seconds=seconds)
 

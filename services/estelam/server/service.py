@@ -158,7 +158,7 @@ def run_recording_service(
         running.enter_context(_thread("comparison", compare))
         for webhook in settings.change_webhooks:
             to = webhook.caller, Receiver.of(webhook)
-            notified = partial(notify, *to, settings.SECTION, settings.store, write, metrics.record_webhook_failure)
+            notified = partial(notify, *to, settings.SECTION, settings.store, write, metrics.webhooks)
             running.enter_context(_thread(f"webhook {webhook.caller}", notified))
         running.enter_context(_thread("catalogue", partial(watch_catalogue, authorizer, source, record)))
         _start_witnesses(running, settings, write, last_note, metrics)

@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from estelam.core.errors import Refusal
 from estelam.core.model import Outcome
-from estelam.telemetry.process_metrics import ProcessMetrics
+from estelam.telemetry.process_metrics import ProcessMetrics, WebhookState
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STORE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -80,12 +80,7 @@ class Metrics(ProcessMetrics):
             ["use"],
             registry=self.registry,
         )
-        self._webhook_failures = Counter(
-            "estelam_webhook_failures",
-            "Notifications of changed answers that a caller's receiver did not take.",
-            ["caller"],
-            registry=self.registry,
-        )
+        self.webhooks = WebhookState(self.registry)
         self._witness_failures = Counter(
             "estelam_witness_failures",
             "Checkpoints that a witness did not cosign.",
@@ -143,10 +138,6 @@ class Metrics(ProcessMetrics):
     def set_complete_until(self, seconds: float) -> None:
         """Set the instant up to which the data is complete, in seconds since 1970; 0 if none is declared."""
         self._complete_until.set(seconds)
-
-    def record_webhook_failure(self, caller: str) -> None:
-        """Count a notification that the organisation *caller* did not take."""
-        self._webhook_failures.labels(caller).inc()
 
     def record_witness_failure(self, witness: str) -> None:
         """Count a checkpoint that the witness of this name did not cosign."""

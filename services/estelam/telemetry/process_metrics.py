@@ -21,6 +21,22 @@ REQUEST_GAP_SECONDS: Final = 0.01
 """The time between two requests for metrics; more requests wait for their turn."""
 
 
+class WebhookState:
+    """Whether each receiver of webhooks took its newest notification."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._undelivered = Gauge(
+            "estelam_webhook_undelivered",
+            "1 while an organisation's receiver has not taken its newest notification.",
+            ["caller"],
+            registry=registry,
+        )
+
+    def set(self, caller: str, *, delivered: bool) -> None:
+        """Set whether the receiver of the organisation *caller* took its newest notification."""
+        self._undelivered.labels(caller).set(not delivered)
+
+
 class ProcessMetrics:
     """Metrics in a registry of their own, and whether the process is ready."""
 

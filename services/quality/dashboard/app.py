@@ -36,7 +36,7 @@ from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
 from quality.dashboard.feeds import Entry
-from quality.dashboard.history import PAST_MONTHS, PERIODS, method_history
+from quality.dashboard.history import PERIODS, method_history, months_shown
 from quality.dashboard.report_archive import FILES
 from quality.dashboard.status import ExchangeStatus
 from quality.evaluation.report_model import Report, worst_first
@@ -162,9 +162,7 @@ class _Pages:
             months |= {one.month: one for one in await self._data.past()}
         if (month := months.get(asked or current.month)) is None:
             raise HTTPException(404)
-        shown = [Month.parse(current.month)]
-        for _ in range(PAST_MONTHS):
-            shown.append(shown[-1].before())
+        shown = months_shown(Month.parse(current.month))
         return _render(request, language, "outages.html", exchange=exchange, months=shown, **_month_context(month))
 
     async def _period(self, request: Request) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from estelam.storage.store import Store
 from quality import repository, slo
 from quality.dashboard import change_feed, report_archive
 from quality.dashboard.change_feed import RecordedChange
-from quality.dashboard.history import PAST_MONTHS
+from quality.dashboard.history import months_shown
 from quality.dashboard.report_archive import ArchivedReport
 from quality.dashboard.status import ExchangeStatus, load_status
 from quality.evaluation.audience import WORKING_GROUP, Audience
@@ -81,12 +81,11 @@ class DashboardData:
         return self._load_report(Month.of(self._clock.now()))
 
     def _load_past(self) -> list[Report]:
-        month, found = Month.of(self._clock.now()), []
-        for _ in range(PAST_MONTHS):
-            month = month.before()
-            published = read_published(self._settings.reports, month, WORKING_GROUP, self._keys)
-            found.append(published or self._load_report(month))
-        return found
+        _, *past = months_shown(Month.of(self._clock.now()))
+        return [
+            read_published(self._settings.reports, month, WORKING_GROUP, self._keys) or self._load_report(month)
+            for month in past
+        ]
 
     def _load_report(self, month: Month) -> Report:
         catalogue, rules = self._rules()

@@ -6,13 +6,21 @@ from datetime import date, timedelta
 
 from quality.evaluation.build import sum_minutes
 from quality.evaluation.report_model import Coverage, DayReport, Minutes, Report
-from quality.periods import jalali
+from quality.periods import Month, jalali
 
 PERIODS = (1, 7, 30, 90)
 """The periods that a page can show, in days; the first is that of the status, the last 24 hours."""
 PAST_MONTHS = 3
 """So many months before the current one cover the longest period."""
 _NOTHING = Minutes(None, None, None, None, 0, 0, None)
+
+
+def months_shown(current: Month) -> list[Month]:
+    """Return *current* and the PAST_MONTHS months before it, newest first."""
+    months = [current]
+    for _ in range(PAST_MONTHS):
+        months.append(months[-1].before())
+    return months
 
 
 @dataclass(frozen=True, slots=True)

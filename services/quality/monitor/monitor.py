@@ -237,7 +237,9 @@ class Monitor:
 
 
 @contextlib.asynccontextmanager
-async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[Monitor]:
+async def run_monitor(
+    settings: QualitySettings, clock: Clock, metrics: MonitorMetrics | None = None
+) -> AsyncIterator[Monitor]:
     """Run the monitor in the background and flush its buffer at the end. A store admits one monitor only.
 
     Raises:
@@ -249,7 +251,7 @@ async def run_monitor(settings: QualitySettings, clock: Clock) -> AsyncIterator[
         check_schema(store, settings.MIGRATIONS)
         endings.enter_context(store.single_writer_lock())  # whose file is in the folder of the store
         lock = endings.enter_context(only_monitor(settings.store))
-        metrics = MonitorMetrics()
+        metrics = metrics or MonitorMetrics()
         watch_certificates(settings, metrics)
         monitor = Monitor(settings, clock, metrics, is_only=lock.is_held)
         if settings.metrics_listen:

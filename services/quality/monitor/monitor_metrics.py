@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import Counter, Gauge
 
-from estelam.telemetry.process_metrics import ProcessMetrics
+from estelam.telemetry.process_metrics import ProcessMetrics, WebhookState
 from quality.attribution import Attribution
 from quality.evaluation import minute_states
 from quality.records import Probe
@@ -52,6 +52,7 @@ class MonitorMetrics(ProcessMetrics):
             ["use"],
             registry=self.registry,
         )
+        self.webhooks = WebhookState(self.registry)
 
     def set_ledgers(self, services: Collection[str]) -> None:
         """Show each of *services* from the beginning on, so that a ledger that is never collected is noticed."""

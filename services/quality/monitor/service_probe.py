@@ -34,7 +34,7 @@ async def run_service_probe(probe: ServiceProbe, *, minute: int, seconds: float)
     """Run *probe* with a timeout of *seconds*. Returns None if its files can't be used: then nothing is measured."""
     try:
         reason = await _KINDS[probe.kind](probe, seconds)
-    except (KeyFileError, ssl.SSLError, FileNotFoundError, PermissionError) as error:
+    except (KeyFileError, OSError) as error:
         log.error("probe.identity_unusable", consumer="", service=probe.service, error=type(error).__name__)
         return None
     if reason:
@@ -81,8 +81,8 @@ def _request(probe: ServiceProbe, context: ssl.SSLContext, seconds: float) -> st
         return _judged(probe, error.code)
     except URLError as error:
         return _transport_failure(error.reason)
-    except TimeoutError:
-        return TransportFailure.SERVICE_SILENT
+    except ssl.SSLError as error:
+        return _transport_failure(error)
     except (OSError, HTTPException):
         return TransportFailure.SERVICE_SILENT
 
@@ -97,7 +97,9 @@ def _transport_failure(reason: object) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return tls_probe.BY_RESULT[tls_probe.rejection(reason)]
     if isinstance(reason, ssl.SSLError):
-        return TransportFailure.SERVICE_SILENT
+        # An alert may be about the certificate of the probe, or that it has none.
+        is_alert = "ALERT" in (reason.reason or "")
+        return TransportFailure.STATUS_UNEXPLAINED if is_alert else TransportFailure.SERVICE_SILENT
     refused = isinstance(reason, ConnectionRefusedError)
     return TransportFailure.CONNECTION_REFUSED if refused else TransportFailure.UNREACHABLE
 

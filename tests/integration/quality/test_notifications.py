@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from quality.monitor.monitor_metrics import MonitorMetrics
 from quality.notifications import running_webhooks
 from quality.settings import FeedWebhook, QualitySettings
 from tests.integration.quality.conftest import QualityStore, at
@@ -35,9 +36,9 @@ def test_notified_once(quality_store: QualityStore, tmp_path: Path) -> None:
             party="mefa", url=url, secret=write_secret(tmp_path / "secret"), feeds=("outages", "reports")
         )
         settings = quality_store.settings.model_copy(update={"webhook": (webhook,)})
-        with running_webhooks(settings, every=SOON):
+        with running_webhooks(settings, MonitorMetrics().webhooks, every=SOON):
             until(lambda: sorted(taken(received)) == ["outages.updated", "reports.updated"])
-        with running_webhooks(settings, every=SOON):
+        with running_webhooks(settings, MonitorMetrics().webhooks, every=SOON):
             quality_store.announce(at(20), at(20, 2), hours=90)
             until(lambda: taken(received).count("outages.updated") == 2)
 
@@ -46,6 +47,25 @@ def test_notified_once(quality_store: QualityStore, tmp_path: Path) -> None:
     assert received[0].headers["webhook-id"] == received[1].headers["webhook-id"]
     assert all(one.is_signed for one in received)
     assert {"feed": "outages.atom"} == json.loads(received[-1].body)["data"]
+
+
+def test_receiver_is_down(quality_store: QualityStore, tmp_path: Path) -> None:
+    """The metrics show a party that does not take its notifications, until it does."""
+    metrics = MonitorMetrics()
+
+    def undelivered() -> float | None:
+        return metrics.registry.get_sample_value("estelam_webhook_undelivered", {"caller": "mefa"})
+
+    with receiving() as (url, _):
+        webhook = FeedWebhook(party="mefa", url=url, secret=write_secret(tmp_path / "secret"), feeds=("reports",))
+        settings = quality_store.settings.model_copy(update={"webhook": (webhook,)})
+        seen = []
+        with running_webhooks(settings, metrics.webhooks, every=0.3):
+            until(lambda: undelivered() is not None)
+            seen.append(undelivered())
+            until(lambda: undelivered() == 0)
+
+    assert [1.0] == seen
 
 
 def test_two_webhooks_of_one_party(quality_store: QualityStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Probes of services that the catalogue only lists: HTTP, TLS and gRPC health, against real servers."""
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
@@ -53,18 +54,26 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def web(pki: Path) -> Iterator[str]:
-    """The address of an HTTPS server."""
+@contextlib.contextmanager
+def serving(context: ssl.SSLContext) -> Iterator[str]:
+    """Run an HTTPS server; yields its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pki / "server.crt", pki / "server.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # The handshake takes place in the thread of its connection, where a failed one ends that connection alone.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def web(pki: Path) -> Iterator[str]:
+    """The address of an HTTPS server."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki / "server.crt", pki / "server.key")
+    with serving(context) as address:
+        yield address
 
 
 @pytest.fixture
@@ -121,6 +130,17 @@ def test_refused(kind: str) -> None:
     address = unused_address()
     target = f"https://{address}/" if kind == "http" else address
     assert (Attribution.PROVIDER, TransportFailure.CONNECTION_REFUSED) == run(kind=kind, target=target)
+
+
+def test_client_certificate_is_demanded(pki: Path) -> None:
+    """A server that rejects the probe for its certificate, or for having none, is not at fault."""
+    demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki / "ca.crt")
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    demanding.load_cert_chain(pki / "server.crt", pki / "server.key")
+    with serving(demanding) as address:
+        found = run(kind="http", target=f"https://{address}/200", ca_certificates=pki / "ca.crt")
+
+    assert (Attribution.UNKNOWN, TransportFailure.STATUS_UNEXPLAINED) == found
 
 
 def test_tls(pki: Path, web: str) -> None:
