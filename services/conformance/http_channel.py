@@ -28,7 +28,8 @@ from conformance.case import Case, Instance, Step
 from conformance.preflight import CALLERS, PROBE_SECONDS
 from conformance.target import NO_CERTIFICATE, Target
 from estelam.core.addresses import split
-from estelam.core.errors import DOMAIN, ERROR_CATALOGUE, Reason
+from estelam.core.errors import DOMAIN, Reason, Refusal
+from estelam.core.grpc_status import status_code
 from estelam.core.model import PURPOSE_KEYS
 from estelam.core.purpose import PATTERN, decode_purpose, encode_header
 from estelam.data_model.openapi import http_status
@@ -247,7 +248,6 @@ def _refusal(
 ) -> _Outcome:
     """Return a refusal's status and details as gRPC sends them; UNKNOWN where the parts contradict one another."""
     reason = Reason(problem["reason"])
-    spec = ERROR_CATALOGUE[reason]
     if not response.status == problem["status"] == http_status(reason):
         text = f"HTTP {response.status}, {problem['status']} in the problem, for {reason}"
         return _Outcome(grpc.StatusCode.UNKNOWN, text, None, headers)
@@ -263,12 +263,12 @@ def _refusal(
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(int(seconds * 1000))
         details.append(retry)
-    status = status_pb2.Status(code=spec.status, message=problem["detail"])
+    code = status_code(Refusal(reason))
+    status = status_pb2.Status(code=code.value[0], message=problem["detail"])
     for detail in details:
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    code = next(each for each in grpc.StatusCode if each.value[0] == spec.status)
     trailers: tuple[tuple[str, str | bytes], ...] = (
         *headers,
         ("grpc-status-details-bin", status.SerializeToString()),

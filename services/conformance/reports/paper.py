@@ -14,6 +14,7 @@ from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 from estelam.presentation import pdf
 from estelam.presentation.formats import Formats
+from estelam.presentation.qr import qr_code
 
 _TEXTS = {
     "title": Title(fa="نتیجه آزمون مطابقت", en="Result of the conformance test"),
@@ -101,7 +102,7 @@ def write(path: Path, run: RunResult, pki: Path, language: str) -> None:
         "signature": list(signature),
     }
     template = (files(__package__) / "paper.typ").read_text("utf-8")
-    write_atomic(path, pdf.typeset(template, data, report_json=report, qr_svg=pdf.qr_code(digest)))
+    write_atomic(path, pdf.typeset(template, data, report_json=report, qr_svg=qr_code(digest, border=0).encode()))
 
 
 def _in(text: Title, language: str) -> str:

@@ -14,7 +14,6 @@ from estelam.core import dates
 from estelam.core.clock import to_datetime
 from estelam.core.escape import visible
 from estelam.core.note_keys import NoteKey
-from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.receipts import receipt
 from estelam.receipts.archive import ReceiptRecord
 
@@ -37,7 +36,7 @@ class VerifiedReplies:
 
     def add(self, item: ReceiptRecord, proven: receipt.VerifiedReceipt) -> None:
         """Add a reply whose receipt is valid."""
-        self._outcomes[_outcome(proven)] += 1
+        self._outcomes[proven.outcome] += 1
         if self.count <= MAX_PRINTED:
             self._first.append(_facts(item, proven, as_json=self._as_json))
 
@@ -85,7 +84,7 @@ def _facts(item: ReceiptRecord, proven: receipt.VerifiedReceipt, *, as_json: boo
         "method": item.method,
         "caller": entry.caller if as_json else visible(entry.caller),
         "answered_at": to_datetime(entry.answered_at_micros),
-        "outcome": _outcome(proven),
+        "outcome": proven.outcome,
         **coverage_facts(item.reply),
         "request": asked if as_json else {name: visible(str(value)) for name, value in asked.items()},
         "ledger": proven.checkpoint.origin,
@@ -101,7 +100,3 @@ def _witness_facts(proven: receipt.VerifiedReceipt, *, as_json: bool) -> dict[st
     if as_json:
         return {"cosigned_by": found}
     return {"cosigned_by": "\n".join(f"{name}, {dates.format_second(at)}" for name, at in found.items()) or None}
-
-
-def _outcome(proven: receipt.VerifiedReceipt) -> str:
-    return pb.Outcome.Name(proven.entry.outcome).removeprefix("OUTCOME_")

@@ -18,6 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import OpenerDirector, Request
 
 from estelam.client.web import direct_opener
+from estelam.core.dates import format_utc
 from estelam.core.pem import KeyFileError
 from estelam.core.settings import Webhook
 
@@ -76,7 +77,7 @@ def post(receiver: Receiver, message_id: str, kind: str, data: Mapping[str, Any]
     Raises:
         WebhookError: the receiver does not reply with a status from 200 to 299.
     """
-    timestamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    timestamp = format_utc(datetime.fromtimestamp(now, UTC), "seconds")
     body = json.dumps({"type": kind, "timestamp": timestamp, "data": dict(data)}, separators=(",", ":")).encode()
     headers = {
         "content-type": "application/json",

@@ -376,6 +376,11 @@ def format_minute(instant: datetime) -> str:
     return _format(instant, "%H:%M")
 
 
+def format_utc(instant: datetime, timespec: str = "auto") -> str:
+    """Return an instant in UTC as RFC 3339 writes it: 2026-11-30T18:30:05Z; *timespec* as in datetime.isoformat."""
+    return instant.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def _format(instant: datetime, clock: str) -> str:
     local = to_tehran(instant)
     if local is None or (jalali := format_jalali(local.date())) == local.date().isoformat():

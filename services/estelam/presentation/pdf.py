@@ -13,7 +13,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
-import segno
 import typst
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
@@ -87,13 +86,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_printable(each) for each in value]
     return value
-
-
-def qr_code(text: str) -> bytes:
-    """Return *text* as a QR code in SVG, of the level that survives damage of a seventh."""
-    out = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(out, kind="svg", xmldecl=False, border=0)
-    return out.getvalue()
 
 
 def read_attachment(path: Path, name: str) -> tuple[bytes, bytes]:

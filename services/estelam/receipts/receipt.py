@@ -56,6 +56,11 @@ def _varint(number: int) -> bytes:
     return bytes([*parts, number])
 
 
+def outcome_word(entry: pb.Entry) -> str:
+    """Return the outcome of *entry* as people read it: YES, NO, DISCLOSED, LISTED or REFUSED."""
+    return pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_")
+
+
 @dataclass(frozen=True, slots=True)
 class VerifiedReceipt:
     """What a valid receipt proves."""
@@ -67,6 +72,11 @@ class VerifiedReceipt:
     """The id of the key that signed the checkpoint."""
     cosignatures: tuple[Cosignature, ...] = ()
     """Those of the given witnesses on the checkpoint."""
+
+    @property
+    def outcome(self) -> str:
+        """YES, NO, DISCLOSED or LISTED."""
+        return outcome_word(self.entry)
 
 
 class Verifier:

@@ -17,11 +17,10 @@ from typing import Any, Final
 
 import structlog
 
-from estelam.cli.bulk.question import NO, UNANSWERED, YES, Answer, Question, Row
+from estelam.cli.bulk.question import UNANSWERED, WORDS, Answer, Question, Row
 from estelam.cli.bulk.table import Rounding, read_rows
 from estelam.client.bulk import BulkCaller, CallFailed, Stop, StopReason
 from estelam.core.escape import spreadsheet_cell
-from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.loading.errors import LoadError
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.rest.request_context import CallRefused
@@ -195,8 +194,7 @@ def _facts(request: bytes) -> dict[str, Any]:
 
 
 def _answer(reply: pb.VerifyNoteResponse) -> Answer:
-    receipt = reply.check_receipt
-    word = YES if reply.answer == ANSWER_YES else NO
+    word, receipt = WORDS[reply.answer], reply.check_receipt
     return Answer(word, None, None, receipt.answered_at.ToDatetime(UTC), receipt.inquiry_id, receipt.index)
 
 

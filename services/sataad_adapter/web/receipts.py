@@ -6,12 +6,11 @@ from io import BytesIO
 from itertools import islice
 from typing import Any
 
-import segno
 from google.protobuf.message import Message
 from markupsafe import Markup
 
 from estelam.core.keys import VerifyingKey
-from estelam.inquiry.v1 import inquiry_pb2
+from estelam.presentation.qr import qr_code
 from estelam.promissory.v1 import note_inquiry_pb2 as notes
 from estelam.receipts import archive
 from estelam.receipts.checkpoint import Checkpoint, organization_of
@@ -36,8 +35,7 @@ class CheckpointCode:
     def of(cls, head: Checkpoint) -> "CheckpointCode":
         """Return the code of *head*."""
         text = f"{head.origin} {head}"
-        code = segno.make(text, error="m", micro=False).svg_inline(omitsize=True, svgclass="qr", lineclass=None)
-        return cls(text, Markup(code))  # noqa: S704 - it is made of squares
+        return cls(text, Markup(qr_code(text)))  # noqa: S704 - it is made of squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class VerifiedReply:
     @property
     def outcome(self) -> str:
         """YES, NO or DISCLOSED."""
-        return inquiry_pb2.Outcome.Name(self.receipt.entry.outcome).removeprefix("OUTCOME_")
+        return self.receipt.outcome
 
     @property
     def signer(self) -> str:

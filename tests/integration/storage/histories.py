@@ -157,7 +157,7 @@ class History:
             comparisons.compare(reader, self._write, self.keyring, self.facts, self._ledger().verified_rows)
 
     def page(self, caller: str, cursor: str = "") -> changes_pb.ListChangedAnswersResponse | Reason:
-        """Return the changes that *caller* is told of after *cursor*, or the reason why not."""
+        """Return the changes that *caller* receives after *cursor*, or the reason why not."""
         request = changes_pb.ListChangedAnswersRequest(cursor=cursor)
         inquiry = Inquiry(_id(), LIST_CHANGED_ANSWERS, Caller(caller), 0.0, request=request)
         (answer,) = self._recorder().answer_batch([inquiry])
@@ -166,7 +166,7 @@ class History:
         return changes_pb.ListChangedAnswersResponse.FromString(answer.reply)
 
     def pages(self, caller: str, cursor: str = "") -> list[changes_pb.ChangedAnswer]:
-        """Return all changes that *caller* is told of after *cursor*."""
+        """Return all changes that *caller* receives after *cursor*."""
         found: list[changes_pb.ChangedAnswer] = []
         while not isinstance(reply := self.page(caller, cursor), Reason):
             assert 0 == reply.first_index
@@ -176,8 +176,8 @@ class History:
             cursor = reply.cursor
         raise AssertionError(reply)
 
-    def told(self) -> dict[str, tuple[str, str]]:
-        """Return, once the newest load is compared, every answer that its caller is told to be different now."""
+    def received(self) -> dict[str, tuple[str, str]]:
+        """Return, once the newest load is compared, every answer that its caller receives as different now."""
         self.compare()
         found: dict[str, tuple[str, str]] = {}
         for change in (change for caller in CALLERS for change in self.pages(caller)):

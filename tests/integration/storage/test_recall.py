@@ -140,9 +140,9 @@ def note(random: Random, serial: str) -> dict[str, Any]:
 
 
 def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare recall, and what callers are told, with repeating all inquiries; entries are searched in both ways.
+    """Compare recall, and what callers receive, with repeating all inquiries; entries are searched in both ways.
 
-    Several loads may be compared at once, and a caller is told of many changes in small pages.
+    Several loads may be compared at once, and a caller receives many changes in small pages.
     """
     monkeypatch.setattr(search, "PROBED_KEYS", random.choice((0, 512)))
     monkeypatch.setattr(answer_changes, "PAGE", 3)
@@ -156,7 +156,7 @@ def compare(history: History, random: Random, monkeypatch: pytest.MonkeyPatch) -
     later = {each.inquiry_id for each in history.recalled(since)}
     assert history.expected(since) <= later <= set(different)
     if random.randrange(2):
-        assert history.told() == different
+        assert history.received() == different
 
 
 @pytest.mark.parametrize("seed", SEEDS)

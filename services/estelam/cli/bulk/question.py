@@ -24,7 +24,8 @@ CHANGES = ("now", "now_as_of")
 UNKNOWN = "UNKNOWN"
 """In the column `now`: the service does not say whether the answer has changed."""
 
-_WORDS = {ANSWER_YES: YES, ANSWER_NO: NO}
+WORDS = {ANSWER_YES: YES, ANSWER_NO: NO}
+"""The value of `answer` for each answer; no other value of a reply has one."""
 
 
 class Place(NamedTuple):
@@ -72,7 +73,7 @@ class Answer:
         Raises:
             InvalidReceipt: the reply is no answer: neither YES nor NO, or a NO without the coverage of its contract.
         """
-        if (word := _WORDS.get(reply.answer)) is None:
+        if (word := WORDS.get(reply.answer)) is None:
             raise InvalidReceipt(ReceiptProblem.NO_ANSWER)
         since = as_of = None
         if "coverage" in reply.DESCRIPTOR.fields_by_name:
@@ -84,7 +85,10 @@ class Answer:
 
     def coverage(self) -> dict[str, Any]:
         """Return the columns of the coverage."""
-        return {"covered_since": self.covered_since, "data_as_of": self.data_as_of and utc(self.data_as_of)}
+        return {
+            "covered_since": self.covered_since,
+            "data_as_of": self.data_as_of and dates.format_utc(self.data_as_of),
+        }
 
 
 @lru_cache
@@ -109,14 +113,9 @@ class Changes(NamedTuple):
     def of(self, answer: Answer) -> dict[str, Any]:
         """Return the columns for *answer*: what would be answered now, and as of when."""
         if found := self.states.get(answer.inquiry_id):
-            return {"now": found[0], "now_as_of": utc(found[1])}
+            return {"now": found[0], "now_as_of": dates.format_utc(found[1])}
         is_compared = answer.index >= self.first_index
-        return {"now": answer.answer, "now_as_of": utc(self.as_of)} if is_compared else {"now": UNKNOWN}
-
-
-def utc(instant: datetime) -> str:
-    """Return *instant*, which is in UTC, in ISO 8601."""
-    return instant.isoformat().replace("+00:00", "Z")
+        return {"now": answer.answer, "now_as_of": dates.format_utc(self.as_of)} if is_compared else {"now": UNKNOWN}
 
 
 def _describe_nothing(_row: Row, _answer: Answer | None) -> dict[str, Any]:
@@ -157,7 +156,7 @@ class Question:
     def answered(self, row: Row, answer: Answer) -> dict[str, Any]:
         """Return the output of a row with *answer*."""
         given = {"answer": answer.answer, "reason": row.problem, "inquiry_id": answer.inquiry_id}
-        return self._output(row, answer) | given | {"answered_at": utc(answer.answered_at)}
+        return self._output(row, answer) | given | {"answered_at": dates.format_utc(answer.answered_at)}
 
     def answered_since(self, row: Row, answer: Answer, changes: Changes) -> dict[str, Any]:
         """Return the output of a row with *answer*, and with what *changes* say of it."""

@@ -20,10 +20,10 @@ from estelam.core.clock import to_datetime
 from estelam.core.escape import visible
 from estelam.core.exceptions import UsageError
 from estelam.data_model.model import load
-from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.presentation import pdf
 from estelam.presentation.formats import Formats
 from estelam.presentation.pdf import PaperError
+from estelam.presentation.qr import qr_code
 from estelam.receipts import archive
 from estelam.receipts.archive import ReceiptRecord
 from estelam.receipts.checkpoint import service_of
@@ -70,7 +70,7 @@ def make(replies: Sequence[Proven], language: str) -> bytes:
         "pages": pages,
     }
     template = (files(__package__) / "certificate.typ").read_text("utf-8")
-    codes = {f"qr{number}_svg": pdf.qr_code(page["qr"]) for number, page in enumerate(pages)}
+    codes = {f"qr{number}_svg": qr_code(page["qr"], border=0).encode() for number, page in enumerate(pages)}
     saved = b"".join(archive.encode(item) for item, _ in replies)
     return pdf.typeset(template, data, receipt_jsonl=saved, **codes)
 
@@ -139,21 +139,20 @@ def _steps(replies: Sequence[Proven], texts: Mapping[str, Any]) -> list[tuple[st
 
 
 def _page(item: ReceiptRecord, proven: VerifiedReceipt, formats: Formats, texts: Mapping[str, Any]) -> dict[str, Any]:
-    outcome = pb.Outcome.Name(proven.entry.outcome).removeprefix("OUTCOME_")
     try:
         method = texts["methods"][item.method]
-        means = method[outcome]
+        means = method[proven.outcome]
     except KeyError:
         raise CertificateError(f"{item.method}: has no certificate") from None
     coverage = coverage_facts(item.reply)
     return {
-        "outcome": outcome,
-        "answer": texts[outcome],
+        "outcome": proven.outcome,
+        "answer": texts[proven.outcome],
         "title": method["title"],
         "provider": method["provider"],
         "clause": method["clause"],
         "means": means,
-        "until": " ".join(_limits(outcome, coverage, formats, texts)),
+        "until": " ".join(_limits(proven.outcome, coverage, formats, texts)),
         "question": list(_fields(item.request, formats)),
         "reply": list(_reply_facts(proven, coverage, formats, texts)),
         "parties": [

@@ -126,7 +126,7 @@ def _print_change(facts: Any, *, as_json: bool) -> None:
     if as_json:
         output.print_record(facts, as_json=True)
     else:
-        as_of = facts["as_of"].isoformat().replace("+00:00", "Z")
+        as_of = dates.format_utc(facts["as_of"])
         words = f"{facts['inquiry_id']} {facts['then']} -> {facts['now']}"
         output.print_line(f"{words}, as of {as_of}, by load {facts['load']} ({facts['cause']})")
 

@@ -26,7 +26,6 @@ from estelam.core.model import Subject
 from estelam.core.note_keys import KeyKind, NoteKey
 from estelam.core.settings import SubjectFields
 from estelam.core.subjects import SubjectKind
-from estelam.inquiry.v1 import inquiry_pb2 as pb
 from estelam.ledger import indexes, key_use, loads, proofs, recall_runs, restores, search, tiles, verify
 from estelam.ledger.archives import Archives
 from estelam.ledger.errors import LedgerCorruptError, LedgerUncheckedError, LostStateError, fault_of
@@ -36,6 +35,7 @@ from estelam.ledger.verified_rows import VerifiedRows
 from estelam.receipts import checkpoint
 from estelam.receipts.checkpoint import Checkpoint
 from estelam.receipts.problems import InvalidReceipt
+from estelam.receipts.receipt import outcome_word
 from estelam.receipts.tree import MAX_SIZE, Frontier
 from estelam.storage.store import Store
 
@@ -392,5 +392,5 @@ def _starting_point(text: str, service: str, keys: Mapping[str, VerifyingKey]) -
 
 def _row(stored: StoredEntry) -> tuple[datetime, str, str, str, int]:
     entry = stored.entry
-    outcome = entry.refusal or pb.Outcome.Name(entry.outcome).removeprefix("OUTCOME_")
+    outcome = entry.refusal or outcome_word(entry)
     return to_datetime(entry.answered_at_micros), entry.caller, entry.method, outcome, stored.index

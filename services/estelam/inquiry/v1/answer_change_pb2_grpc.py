@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AnswerChangeServiceStub:
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     def __init__(self, channel):
@@ -44,8 +44,8 @@ class AnswerChangeServiceStub:
 
 
 class AnswerChangeServiceServicer:
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     def ListChangedAnswers(self, request, context):
@@ -74,8 +74,8 @@ def add_AnswerChangeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnswerChangeService:
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     @staticmethod

@@ -30,8 +30,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnswerChangeServiceStub:
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     @_typing.overload
@@ -46,8 +46,8 @@ class AnswerChangeServiceStub:
 
 @_typing.type_check_only
 class AnswerChangeServiceAsyncStub(AnswerChangeServiceStub):
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -58,8 +58,8 @@ class AnswerChangeServiceAsyncStub(AnswerChangeServiceStub):
     """
 
 class AnswerChangeServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. It discloses nothing that its
-    caller was not told before: a caller gets its own answers only, by their inquiry ids.
+    """AnswerChangeService (سرویس اعلام پاسخ‌های تغییریافته) is an addition of this implementation. A caller
+    receives changes of its own answers only, by their inquiry ids.
     """
 
     @_abc_1.abstractmethod
