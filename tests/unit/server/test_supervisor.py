@@ -30,6 +30,7 @@ def test_second_replacement_fails(tmp_path: Path) -> None:
             running = sorted(process.name for process in pool._workers if process.is_alive())
         finally:
             pool.stop()
+    logged = [event for event in events if event["event"].startswith("workers.")]  # other servers may log meanwhile
 
     assert ["worker-2", "worker-3"] == running
-    assert [{"event": "workers.restart_failed", "log_level": "error", "replaced": 1, "kept": 1}] == events
+    assert [{"event": "workers.restart_failed", "log_level": "error", "replaced": 1, "kept": 1}] == logged
