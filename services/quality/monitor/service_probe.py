@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import Request
 
 import grpc
@@ -27,6 +28,7 @@ from quality.settings import ServiceProbe
 log = structlog.get_logger()
 
 _SERVER_ERROR = 500
+_HTTPS = 443
 _NOTHING = ""
 
 
@@ -66,7 +68,14 @@ def _identity(probe: ServiceProbe) -> ClientIdentity:
 
 async def _http(probe: ServiceProbe, seconds: float) -> str:
     context = tls_context(probe, alpn=("http/1.1",))
-    return await asyncio.to_thread(_request, probe, context, seconds)
+    reason = await asyncio.to_thread(_request, probe, context, seconds)
+    url = urlsplit(probe.target)
+    if reason == TransportFailure.SERVICE_SILENT and url.scheme == "https":
+        # It may have closed the connection because it demands another certificate, or one at all.
+        found = await tls_probe.probe_tls(url.netloc if url.port else f"{url.netloc}:{_HTTPS}", context, seconds)
+        if found is tls_probe.TlsProbeResult.CLIENT_REJECTED:
+            return TransportFailure.STATUS_UNEXPLAINED
+    return reason
 
 
 def _request(probe: ServiceProbe, context: ssl.SSLContext, seconds: float) -> str:
@@ -81,8 +90,6 @@ def _request(probe: ServiceProbe, context: ssl.SSLContext, seconds: float) -> st
         return _judged(probe, error.code)
     except URLError as error:
         return _transport_failure(error.reason)
-    except ssl.SSLError as error:
-        return _transport_failure(error)
     except (OSError, HTTPException):
         return TransportFailure.SERVICE_SILENT
 
@@ -97,9 +104,7 @@ def _transport_failure(reason: object) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return tls_probe.BY_RESULT[tls_probe.rejection(reason)]
     if isinstance(reason, ssl.SSLError):
-        # An alert may be about the certificate of the probe, or that it has none.
-        is_alert = "ALERT" in (reason.reason or "")
-        return TransportFailure.STATUS_UNEXPLAINED if is_alert else TransportFailure.SERVICE_SILENT
+        return TransportFailure.SERVICE_SILENT
     refused = isinstance(reason, ConnectionRefusedError)
     return TransportFailure.CONNECTION_REFUSED if refused else TransportFailure.UNREACHABLE
 
