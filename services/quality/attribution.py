@@ -22,6 +22,8 @@ class Attribution(StrEnum):
     """A failure of the provider or of the exchange, of which nothing shows yet whose it is."""
     PLANNED = "planned"
     """A provider failure within an outage that was announced in time. Only reports use it; it is never stored."""
+    DEPENDENCY = "dependency"
+    """A provider failure while another service, which this one depends on, was down. Only reports use it, too."""
 
 
 class TransportFailure(StrEnum):

@@ -5,6 +5,7 @@ catalogue, and `consumer` the legal id of the calling organisation.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -32,6 +33,10 @@ class Tally:
         """Subtract the counts of *other*."""
         self.counts.subtract(other.counts)
         self.latencies.subtract(other.latencies)
+
+    def move(self, sources: Iterable[Attribution], target: Attribution) -> None:
+        """Count the failures of all *sources* to *target*."""
+        self.counts[target] += sum(self.counts.pop(each, 0) for each in sources)
 
     @property
     def total(self) -> int:

@@ -15,7 +15,7 @@ from quality.attribution import EXCHANGE, Attribution, attribution_of
 from quality.report.i18n import Localizer
 from quality.slo import Rulebook
 
-_ATTRIBUTIONS = tuple(attribution for attribution in Attribution if attribution is not Attribution.PLANNED)
+_ATTRIBUTIONS = tuple(each for each in Attribution if each not in {Attribution.PLANNED, Attribution.DEPENDENCY})
 
 
 class AgreementError(UsageError):

@@ -151,6 +151,7 @@ def summarize(tally: Tally) -> Counts:
         throttled=found[Attribution.THROTTLED],
         unknown=found[Attribution.UNKNOWN],
         planned=found[Attribution.PLANNED],
+        dependency=found[Attribution.DEPENDENCY],
         p50=p50,
         p95=p95,
         p99=p99,

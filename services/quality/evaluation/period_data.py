@@ -22,6 +22,8 @@ MICROS_PER_MINUTE = 60_000_000
 READING_MINUTES = 5
 """Of a running period, the last minutes may not have been read yet."""
 
+_PROVIDER_FAILURES = (Attribution.PROVIDER, Attribution.UNKNOWN)
+"""Failures of the provider, and those of which nothing shows yet whose they are."""
 _FAILED = re.compile(rb"[%c%c]" % (minute_states.PROVIDER, minute_states.UNKNOWN))
 _DOWN = re.compile(rb"[%c%c%c]" % (minute_states.PROVIDER, minute_states.EXCHANGE, minute_states.UNKNOWN))
 
@@ -80,6 +82,10 @@ class PeriodData:
             or bool(self.counted.get(service.wire or ""))
             or any(self.methods[method][0].slug == service.slug for method, _ in self.traffic)
         )
+
+    def add_traffic(self, observed: Observation, day: date) -> None:
+        """Add what was *observed* to the traffic of *day*."""
+        self.traffic.setdefault((observed.method, observed.consumer), {}).setdefault(day, Tally()).add(observed.tally)
 
     def is_down(self, slug: str, first: int, end: int) -> bool:
         """Whether a method of the service *slug* was down in a minute from *first* to before *end*, as offsets."""
@@ -187,7 +193,42 @@ def _absent_spans(data: PeriodData, method: Method) -> Iterator[tuple[int, int]]
 def _read(
     connection: Connection, data: PeriodData, planned: Mapping[str, list[tuple[int, int]]], rules: Rulebook
 ) -> None:
-    """Read traffic and probes together, minute by minute: both decide whether a method was available."""
+    """Read traffic and probes together, minute by minute: both decide whether a method was available.
+
+    A failure of the provider within an announced outage, or while another service that its own depends on was down,
+    counts as such.
+    """
+    for day, minute, rows_of_minute in _rows_by_minute(connection, data):
+        offset = minute - data.first_minute
+        totals: dict[str, Tally] = {}
+        found: dict[str, list[Probe]] = {}
+        traffic: list[Observation] = []
+        for row in rows_of_minute:
+            if isinstance(row, Probe) and row.method in data.listed:
+                data.listed[row.method][offset] = minute_states.probes_state([row.fault])
+                data.probed_until[row.method] = minute + 1
+            elif row.method not in data.methods:
+                continue
+            elif isinstance(row, Probe):
+                found.setdefault(row.method, []).append(row)
+                data.probed_until[row.method] = minute + 1
+            else:
+                # Availability does not depend on latencies: only the counts are added.
+                totals.setdefault(row.method, Tally()).counts.update(row.tally.counts)
+                traffic.append(row)
+        for name in totals.keys() | found.keys():
+            _set_states(data, name, offset, totals.get(name), found.get(name, ()), rules)
+        for row in traffic:
+            if any(low <= offset < high for low, high in planned[row.method]):
+                row.tally.move(_PROVIDER_FAILURES, Attribution.PLANNED)
+            elif _is_dependency_down(data, row.method, offset, rules):
+                row.tally.move(_PROVIDER_FAILURES, Attribution.DEPENDENCY)
+            data.add_traffic(row, day)
+
+
+def _rows_by_minute(
+    connection: Connection, data: PeriodData
+) -> Iterator[tuple[date, int, Iterator[Observation | Probe]]]:
     by_minute = attrgetter("minute")
     rows: tuple[Iterator[Observation | Probe], ...] = (
         traffic_store.observations(connection, data.first_minute, data.end_minute),
@@ -198,28 +239,13 @@ def _read(
     for minute, rows_of_minute in groupby(merge(*rows, key=by_minute), by_minute):
         while minute >= day_end:
             day, _, day_end = next(days)
-        offset = minute - data.first_minute
-        totals: dict[str, Tally] = {}
-        found: dict[str, list[Probe]] = {}
-        for row in rows_of_minute:
-            if isinstance(row, Probe) and row.method in data.listed:
-                data.listed[row.method][offset] = minute_states.probes_state([row.fault])
-                data.probed_until[row.method] = minute + 1
-                continue
-            if row.method not in data.methods:
-                continue
-            if isinstance(row, Probe):
-                found.setdefault(row.method, []).append(row)
-                data.probed_until[row.method] = minute + 1
-                continue
-            # Availability does not depend on latencies: only the counts are added.
-            totals.setdefault(row.method, Tally()).counts.update(row.tally.counts)
-            if any(low <= offset < high for low, high in planned[row.method]):
-                failed = (row.tally.counts.pop(side, 0) for side in (Attribution.PROVIDER, Attribution.UNKNOWN))
-                row.tally.counts[Attribution.PLANNED] = sum(failed)
-            data.traffic.setdefault((row.method, row.consumer), {}).setdefault(day, Tally()).add(row.tally)
-        for name in totals.keys() | found.keys():
-            _set_states(data, name, offset, totals.get(name), found.get(name, ()), rules)
+        yield day, minute, rows_of_minute
+
+
+def _is_dependency_down(data: PeriodData, name: str, offset: int, rules: Rulebook) -> bool:
+    slug = data.methods[name][0].slug
+    owner = rules.outage_owner(slug)
+    return owner != slug and data.is_down(owner, offset, offset + 1)
 
 
 def _set_states(

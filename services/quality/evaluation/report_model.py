@@ -8,8 +8,9 @@ from typing import Final, Self
 
 from quality.evaluation.sli import PERCENTILES, Verdict
 
-VERSION: Final = 2
-"""The version of the form of `figures.json`. 1 had no version, and figures of 0 where nothing was measured."""
+VERSION: Final = 3
+"""The version of the form of `figures.json`. 1 had no version, and figures of 0 where nothing was measured; 2 counted
+failures while another service was down to the provider of the one that depends on it."""
 
 
 UNPLANNED = frozenset({"provider", "exchange", "unknown"})
@@ -59,6 +60,7 @@ class Counts:
     throttled: int
     unknown: int
     planned: int
+    dependency: int
     p50: float | None
     p95: float | None
     p99: float | None

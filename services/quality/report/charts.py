@@ -17,7 +17,7 @@ from quality.evaluation.report_model import Counts, Coverage, DayReport, Outage
 from quality.periods import Month
 from quality.report.i18n import Localizer
 
-CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled", "planned")
+CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled", "planned", "dependency")
 STACKED = ("answered", *CAUSES)
 PERCENTILES = ("p99", "p95", "p50")
 LONGEST_MONTH = 31

@@ -158,6 +158,27 @@ def test_outage_of_dependency(quality_store: QualityStore) -> None:
     assert 50 == measured
 
 
+def test_failures_while_dependency_is_down(quality_store: QualityStore) -> None:
+    """Failures while another service is down that this one depends on are counted apart, and are not its errors."""
+    down, up = range(at(5), at(5, 1)), range(at(6), at(6, 1))
+    quality_store.probe(down, CHECK_NOTE, SETAD, Attribution.PROVIDER)
+    quality_store.probe(up, CHECK_NOTE, SETAD)
+    quality_store.observe(down, VERIFY_NOTE, SETAD, tally(0, provider=2, consumer=1))
+    quality_store.observe(up, VERIFY_NOTE, SETAD, tally(3, provider=1))
+
+    counts = method(quality_store, VERIFY_NOTE).counts
+    assert counts is not None
+    assert (180, 120, 60, 60) == (counts.answered, counts.dependency, counts.provider, counts.consumer)
+    [error_rate] = {
+        one.measured
+        for result in quality_store.report("provider:setad").slo_results
+        if result.service and result.service.slug == "note-verification"
+        for one in result.verdicts
+        if one.metric is Sli.ERROR_RATE
+    }
+    assert 25 == error_rate
+
+
 def test_method_lifetime_within_month(quality_store: QualityStore) -> None:
     """A method is evaluated on the days on which it is in service only."""
 
@@ -239,6 +260,7 @@ def test_attribution_of_reasons() -> None:
     assert {attribution_of(reason) for reason in Reason} == set(Attribution) - {
         Attribution.EXCHANGE,
         Attribution.PLANNED,
+        Attribution.DEPENDENCY,
         Attribution.UNKNOWN,
     }
     assert attribution_of("OF_A_LATER_RELEASE") is Attribution.UNKNOWN

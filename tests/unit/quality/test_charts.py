@@ -20,8 +20,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 FIRST = date(2026, 10, 23)  # 1405-08-01
 UP, GAP = Minutes(1440, 0, 0, 0, 0, 0, 100.0), Minutes(0, 0, 0, 0, 0, 1440, None)
 FUTURE = Minutes(0, 0, 0, 0, 0, 0, None)
-NONE = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
-BUSY = Counts(1000, 690, 100, 80, 60, 40, 15, 10, 5, 20.0, 80.0, 160.0)
+NONE = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None)
+BUSY = Counts(1000, 690, 100, 80, 60, 30, 15, 10, 5, 10, 20.0, 80.0, 160.0)
 DAYS = [(UP, BUSY), (GAP, NONE), (UP, replace(BUSY, inquiries=500, answered=200)), (UP, NONE), (FUTURE, None)]
 
 each_language = pytest.mark.parametrize("language", ["fa", "en"])

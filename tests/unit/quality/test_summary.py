@@ -13,7 +13,7 @@ from quality.report.summary import summarize_month
 from quality.slo import Sli
 
 THEN = datetime(2026, 11, 21, tzinfo=UTC)
-COUNTS = Counts(1000, 950, 30, 0, 0, 20, 0, 0, 0, 20.0, 80.0, 160.0)
+COUNTS = Counts(1000, 950, 30, 0, 0, 20, 0, 0, 0, 0, 20.0, 80.0, 160.0)
 MINUTES = Minutes(990, 10, 0, 0, 0, 0, 99.0)
 BROKEN = Verdict(
     Sli.AVAILABILITY, at_least=99.5, at_most=None, measured=99.0, met=False, state="broken", margin=-0.5, budget=None
