@@ -352,9 +352,9 @@ def format_jalali(value: date) -> str:
 
 
 def format_both(value: date) -> str:
-    """Return a date in both calendars, Gregorian first, as 2026-11-30 (1405-09-09); in one, where Jalali has none."""
+    """Return a date in both calendars, Jalali first, as 1405-09-09 (2026-11-30); in one, where Jalali has none."""
     jalali = format_jalali(value)
-    return jalali if jalali == value.isoformat() else f"{value} ({jalali})"
+    return jalali if jalali == value.isoformat() else f"{jalali} ({value})"
 
 
 def format_day(instant: datetime) -> str:

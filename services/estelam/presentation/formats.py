@@ -77,10 +77,7 @@ class Formats:
             return NONE
         if day == date.min:  # the coverage of a register that is complete from its beginning
             return "از آغاز" if self.persian else "from the beginning"
-        jalali = dates.format_jalali(day)
-        if self.persian:
-            return self.digits(jalali.replace("-", "/"))
-        return jalali if jalali == day.isoformat() else f"{jalali} ({day})"
+        return self.digits(dates.format_jalali(day).replace("-", "/")) if self.persian else dates.format_both(day)
 
     def instant(self, instant: datetime) -> str:
         """An instant to the minute: ۱۴۰۵/۰۹/۰۹ ساعت ۲۲:۰۰, and 1405-09-09 22:00 (2026-11-30) in English."""

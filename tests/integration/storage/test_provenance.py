@@ -256,7 +256,7 @@ def test_declared_rows_and_hash_are_verified(cases: LoadedTable) -> None:
         ({"whole": True, "parties": Parties.MERGED}, "names all parties"),
         (
             {"complete_since": date(2022, 1, 1)},
-            r"complete_since 2022-01-01 \(1400-10-11\): the feed has declared 2021-03-21 \(1400-01-01\)",
+            r"complete_since 1400-10-11 \(2022-01-01\): the feed has declared 1400-01-01 \(2021-03-21\)",
         ),
     ],
 )

@@ -82,12 +82,12 @@ def test_explanation_matches_authorization(folder: Path, edit: Edit, shared: San
         (
             ORDER,
             ORDER.replace("2021-08-24", "1470-01-01"),
-            "G13 (R2.1) has the resolution that orders it only from 2091",
+            "G13 (R2.1) has the resolution that orders it only from 1470",
         ),
         (
             "since: 2021-08-24\n    quota",
             "since: 1470-01-01\n    quota",
-            "G13 (R2.1) begins on 2091-03-21 (1470-01-01)",
+            "G13 (R2.1) begins on 1470-01-01 (2091-03-21)",
         ),
         (
             "since: 2021-08-24\n    quota",

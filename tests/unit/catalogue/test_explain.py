@@ -73,7 +73,7 @@ def test_denied_call(estelam: CommandLine) -> None:
 
     assert (20, 20) == (result.code, early.code)
     assert ["no grant names cbi for CheckNote"] == result.json["why_not"]
-    assert "G16 (R3.1.1) begins on 2021-08-24 (1400-06-02)" in early.out.replace("\n", " ")
+    assert "G16 (R3.1.1) begins on 1400-06-02 (2021-08-24)" in early.out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[red]", "x" * 10_000, "<script>alert(1)</script>", "\x00", "", "\u200f"])

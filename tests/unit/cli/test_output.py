@@ -60,7 +60,7 @@ def test_dates_and_instants(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_rows(("at",), [(INSTANT.astimezone(TEHRAN),)], as_json=True)
     record, rows = map(json.loads, capsys.readouterr().out.splitlines())
 
-    assert (6, 2) == (text.count("2026-11-30 (1405-09-09)"), text.count("1405-09-09 00:30:05 (2026-11-30)"))
+    assert (6, 2) == (text.count("1405-09-09 (2026-11-30)"), text.count("1405-09-09 00:30:05 (2026-11-30)"))
     assert ("2026-11-30", {"since": "2026-11-30"}, ["2026-11-30"]) == (record["day"], record["period"], record["days"])
     assert {"2026-11-29T21:00:05.000007Z"} == {record["at"], rows[0]["at"]}
 

@@ -302,13 +302,13 @@ def test_reasons() -> None:
 
 def test_both_calendars() -> None:
     """A date is shown in both calendars."""
-    assert "2021-03-21 (1400-01-01)" == dates.format_both(date(2021, 3, 21))
+    assert "1400-01-01 (2021-03-21)" == dates.format_both(date(2021, 3, 21))
 
 
 def test_day_of_an_instant() -> None:
     """The day of an instant is Iran's, which begins 3 hours and a half before that of UTC."""
-    assert "2026-11-30 (1405-09-09)" == dates.format_day(datetime(2026, 11, 29, 20, 30, tzinfo=UTC))
-    assert "2026-11-29 (1405-09-08)" == dates.format_day(datetime(2026, 11, 29, 20, 29, tzinfo=UTC))
+    assert "1405-09-09 (2026-11-30)" == dates.format_day(datetime(2026, 11, 29, 20, 30, tzinfo=UTC))
+    assert "1405-09-08 (2026-11-29)" == dates.format_day(datetime(2026, 11, 29, 20, 29, tzinfo=UTC))
 
 
 def test_no_day_of_utc() -> None:
@@ -343,8 +343,8 @@ def test_outside_the_jalali_years(instant: datetime) -> None:
 
 def test_edges_of_the_jalali_years() -> None:
     """The first and the last day of the Jalali calendar are shown in both calendars."""
-    assert "0622-03-22 (0001-01-01)" == dates.format_both(date(622, 3, 22))
-    assert "9999-03-20 (9377-12-30)" == dates.format_both(date(9999, 3, 20))
+    assert "0001-01-01 (0622-03-22)" == dates.format_both(date(622, 3, 22))
+    assert "9377-12-30 (9999-03-20)" == dates.format_both(date(9999, 3, 20))
 
 
 def test_wire_date() -> None:
