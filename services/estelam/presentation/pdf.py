@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any, Final
 
 import typst
@@ -88,15 +87,12 @@ def _printable(value: Any) -> Any:
     return value
 
 
-def read_attachment(path: Path, name: str) -> tuple[bytes, bytes]:
-    """Return the file *path*, a PDF, and the content of its attachment *name*.
+def attachment_of(content: bytes, name: str) -> bytes:
+    """Return the content of the attachment *name* of a PDF file with this *content*.
 
     Raises:
         NotAPaperError: it is larger than MAX_BYTES, is damaged, or does not have that attachment exactly once.
-        OSError: it can't be read.
     """
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise NotAPaperError
     try:
@@ -104,4 +100,4 @@ def read_attachment(path: Path, name: str) -> tuple[bytes, bytes]:
     # A damaged file makes the reader raise errors of many kinds.
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise NotAPaperError from None
-    return content, found
+    return bytes(found)

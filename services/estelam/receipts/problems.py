@@ -43,6 +43,11 @@ class ReceiptProblem(Enum):
         "it is no PDF with receipts attached, or is damaged; take the file as `receipt certificate` made it",
         "PDF دارای رسیدهای پیوست نیست یا آسیب دیده است؛ خود فایل ساخته‌شده با receipt certificate را بدهید",
     )
+    PDF_NOT_READ = (
+        Verdict.UNCHECKED,
+        "it is a PDF, and no PDF is read here; take the saved replies themselves, or use estelam receipt verify",
+        "PDF است و این‌جا PDF خوانده نمی‌شود؛ خود پاسخ‌های ذخیره‌شده را بدهید یا estelam receipt verify را به کار برید",
+    )
     OTHER_PAGES = (
         Verdict.UNCHECKED,
         "only the attached receipts are proof, and valid: the pages are not those made of them with these witness keys",

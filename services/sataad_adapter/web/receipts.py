@@ -1,4 +1,4 @@
-"""Receipts in the web UI: downloaded in the archive format of the command line, and verified when uploaded."""
+"""Receipts in the web UI: downloaded in the command line's archive format; verified when uploaded, as PDF too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +73,11 @@ def archive_lines(request: pb.VerifyNoteRequest, reply: pb.VerifyNoteResponse) -
     return b"".join(map(archive.encode, records)).decode("ascii")
 
 
+def is_pdf(content: bytes) -> bool:
+    """Return whether a file with this *content* is a PDF, to be read as a certificate."""
+    return content.startswith(b"%PDF-")
+
+
 def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[VerifiedReply]:
     """Verify every reply in the archive *text*.
 
@@ -84,6 +89,24 @@ def verify_archive(text: str, keys: Mapping[str, VerifyingKey]) -> Sequence[Veri
         raise InvalidReceipt(ReceiptProblem.TOO_LONG)
     verifier = Verifier(keys)
     return [_verify_record(record, verifier) for record in records]
+
+
+def verify_certificate(content: bytes, keys: Mapping[str, VerifyingKey]) -> Sequence[VerifiedReply]:
+    """Verify every reply that is attached to a certificate, a PDF, and that its pages are those made of them.
+
+    Raises:
+        InvalidReceipt: a receipt is not valid or can't be verified here, there is none, the pages are others, or the
+            extra `pdf` is not installed.
+    """
+    try:
+        from estelam.cli.certificate import certificate  # noqa: PLC0415 - needs the extra pdf
+    except ModuleNotFoundError:
+        raise InvalidReceipt(ReceiptProblem.PDF_NOT_READ) from None
+    paper, verifier = certificate.parse(content), Verifier(keys)
+    verified = [_verify_record(record, verifier) for record in paper.replies]
+    if not paper.shows([(record, reply.receipt) for record, reply in zip(paper.replies, verified, strict=True)]):
+        raise InvalidReceipt(ReceiptProblem.OTHER_PAGES)
+    return verified
 
 
 def _verify_record(record: archive.ReceiptRecord, verifier: Verifier) -> VerifiedReply:

@@ -1,11 +1,14 @@
 """The officer's web UI: a form for the note's facts; a result page with YES and the parties, NO, or no answer."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -13,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from estelam.core.errors import Reason, Refusal
+from estelam.core.errors import Reason, Refusal, Violation
 from estelam.data_model import openapi
 from estelam.receipts import checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
@@ -29,9 +32,12 @@ from sataad_adapter.web.pages import (
     RENDERER,
     RESULT_SECONDS,
     ExpiredResult,
+    Typed,
     find_result,
     notice,
+    owner_of,
     read_form,
+    read_upload,
     redirect,
     show_page,
 )
@@ -39,7 +45,18 @@ from sataad_adapter.web.results import Results
 
 MAX_INQUIRY_BYTES = 16_384
 MAX_ARCHIVE_BYTES = 262_144
-"""The greatest length of a form with an inquiry, and of one with a saved receipt."""
+MAX_CERTIFICATE_BYTES = 2_097_152
+"""The greatest length of a form with an inquiry, of one with a saved receipt, and of one that may have a PDF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A form in which somebody was typing, with what is wrong in it as the page stated; nothing was asked."""
+
+    typed: Typed
+    violations: Sequence[Violation]
+    asked: bool
+    """Whether the inquiry that had these violations was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ def officer_app(ui: OfficerUi, running: Batches, hosts: Sequence[str]) -> ASGIAp
         view("", pages.blank),
         view("", pages.ask, "POST"),
         view("answers/{address}", pages.answer),
+        view("typed", pages.keep, "POST"),
+        view("typed/{address}", pages.typed),
         view("batch", batches.blank),
         view("batch", batches.start, "POST"),
         view("batch/{address}", batches.progress),
@@ -101,6 +120,7 @@ class _Pages:
     def __init__(self, ui: OfficerUi) -> None:
         self._ui = ui
         self._inquiries: Results[Inquiry] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
+        self._drafts: Results[Draft] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
         self._receipts: Results[CheckedReceipt] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
 
     async def blank(self, request: Request, language: str) -> Response:
@@ -125,14 +145,43 @@ class _Pages:
             return _show_refused(request, language, inquiry, inquiry.outcome, self._ui.clock.now())
         return _show_answered(request, language, inquiry, inquiry.outcome)
 
+    async def keep(self, request: Request, _language: str) -> Response:
+        """Keep what is typed, and redirect to the form in the other language. It asks nothing."""
+        typed = await read_form(request, MAX_INQUIRY_BYTES)
+        return redirect(request, "typed", self._drafts, self._draft(request, typed))
+
+    async def typed(self, request: Request, language: str) -> Response:
+        """Show the form with what was typed in it."""
+        draft = find_result(request, self._drafts)
+        shown: dict[str, Any] = {"violations": draft.violations, "asked": draft.asked}
+        return show_page(request, language, "verify.html", typed=draft.typed, result=_address(request), **shown)
+
+    def _draft(self, request: Request, typed: Typed) -> Draft:
+        """Return what is typed, with what the page said of the fields that have not been changed since."""
+        owner, address = owner_of(request), typed.get("result", "")
+        if draft := self._drafts.find(owner, address):
+            before, violations, asked = draft.typed, draft.violations, draft.asked
+        elif (inquiry := self._inquiries.find(owner, address)) and isinstance(inquiry.outcome, Refusal):
+            before, violations, asked = inquiry.typed, _violations(inquiry.outcome), _is_asked(inquiry)
+        else:
+            return Draft(typed, (), asked=False)
+        still = [each for each in violations if typed.get(each.field) == before.get(each.field)]
+        return Draft(typed, still, asked=asked)
+
     async def receipt(self, request: Request, language: str) -> Response:
         """Show the form that takes a saved receipt."""
         return show_page(request, language, "receipt.html")
 
     async def check(self, request: Request, _language: str) -> Response:
         """Verify a saved receipt, and redirect to the result."""
-        text = (await read_form(request, MAX_ARCHIVE_BYTES)).get("receipt", "")
-        return self._keep_checked(request, self._checked(text))
+        typed, content = await read_upload(request, MAX_CERTIFICATE_BYTES)
+        if receipts.is_pdf(content):  # its pages are made again, which takes a while
+            checked = await asyncio.to_thread(self._checked, content)
+        elif len(text := typed.get("receipt") or content.decode("utf-8", "replace")) > MAX_ARCHIVE_BYTES:
+            raise HTTPException(413)
+        else:
+            checked = self._checked(text)
+        return self._keep_checked(request, checked)
 
     async def checked(self, request: Request, language: str) -> Response:
         """Show the result of a verification."""
@@ -155,9 +204,11 @@ class _Pages:
             mark_refusal(request)
         return redirect(request, "receipt", self._receipts, checked)
 
-    def _checked(self, text: str) -> CheckedReceipt:
+    def _checked(self, saved: str | bytes) -> CheckedReceipt:
         try:
-            return CheckedReceipt(receipts.verify_archive(text, self._ui.keys))
+            if isinstance(saved, bytes):
+                return CheckedReceipt(receipts.verify_certificate(saved, self._ui.keys))
+            return CheckedReceipt(receipts.verify_archive(saved, self._ui.keys))
         except InvalidReceipt as error:
             return CheckedReceipt(problem=error.problem, detail=error.detail)
 
@@ -183,8 +234,7 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
     """Show that there is no answer; the form with its mistakes if there are any."""
     retry_at = inquiry.ended_at + timedelta(seconds=refusal.retry_seconds or 0)
     wait_seconds = max(0, ceil((retry_at - now).total_seconds()))
-    fields = ((form.CASE if found.field == CASE_METADATA else found.field, found) for found in refusal.violations)
-    violations = [replace(found, field=field) for field, found in fields if field in form.INPUTS]
+    violations = _violations(refusal)
     response = show_page(
         request,
         language,
@@ -192,7 +242,8 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
         status=openapi.http_status(refusal.reason),
         typed=inquiry.typed,
         violations=violations,
-        asked=not form.violations(inquiry.typed),
+        asked=_is_asked(inquiry),
+        result=_address(request),
         refusal=refusal,
         inquiry_id=inquiry.inquiry_id,
         ended_at=inquiry.ended_at,
@@ -203,6 +254,21 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
     if refusal.retry_seconds is not None:
         response.headers["retry-after"] = str(wait_seconds)
     return response
+
+
+def _violations(refusal: Refusal) -> list[Violation]:
+    """Return what *refusal* says of fields of the form."""
+    fields = ((form.CASE if found.field == CASE_METADATA else found.field, found) for found in refusal.violations)
+    return [replace(found, field=field) for field, found in fields if field in form.INPUTS]
+
+
+def _is_asked(inquiry: Inquiry) -> bool:
+    """Return whether the form was right, so that the inquiry was made."""
+    return not form.violations(inquiry.typed)
+
+
+def _address(request: Request) -> str:
+    return str(request.path_params["address"])
 
 
 def _may_help_to_wait(refusal: Refusal) -> bool:

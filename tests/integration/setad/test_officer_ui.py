@@ -15,6 +15,7 @@ import httpx
 import pytest
 from markupsafe import escape
 from pydantic import ValidationError
+from pypdf import PdfWriter
 from structlog.testing import capture_logs
 
 from development.processes import run_command
@@ -361,6 +362,25 @@ def test_result_is_shown_again(officer: httpx.Client) -> None:
     assert index + 1 == proven_index(ask(officer).text)
 
 
+def test_language_switch_keeps_typed_text(officer: httpx.Client) -> None:
+    """The other language shows the form as it was typed, with the problems of unchanged fields, and asks nothing."""
+    index = proven_index(ask(officer, TYPED | {"amount_rials": "1"}).text)
+    typed = TYPED | {"serial": "12", "amount_rials": "x", "case_reference": "A <1>"}
+    refused = ask(officer, typed)
+    result = re.search(r'name="result" value="([^"]+)"', refused.text)
+    assert result
+    switched = officer.post("/fa/typed", data=typed | {"serial": "13", "result": result[1]})
+    again = officer.get(str(switched.url).replace("/fa/", "/en/"))
+    blank = officer.post("/fa/typed", data={"serial": "1404"})
+
+    for page in (switched, again):
+        assert 200 == page.status_code
+        assert all(f'value="{value}"' in page.text for value in ("13", "x", "A &lt;1&gt;", TYPED["obligor_id"]))
+        assert ["amount_rials"] == re.findall(r'id="(\w+)_error"', page.text)
+    assert ('value="1404"' in blank.text, "_error" in blank.text) == (True, False)
+    assert index + 1 == proven_index(ask(officer).text)
+
+
 def test_cookie_over_https(officer: httpx.Client) -> None:
     """Scripts can't read the cookie; behind HTTPS it is sent over HTTPS alone, and no other host can plant it."""
     secure = {"x-forwarded-proto": "https", "origin": str(officer.base_url).replace("http:", "https:")}
@@ -461,6 +481,28 @@ def one_of_each(archive: str) -> dict[str, str]:
         "INVALID WRONG_SIGNATURE": with_note(lambda signature: signature[:4] + bytes(64)),
         "INVALID PLAIN_FIELDS": with_receipt(lambda changed: setattr(changed, "inquiry_id", "other")),
     }
+
+
+def test_certificate_verifies(shared: Sandbox, officer: httpx.Client, tmp_path: Path) -> None:
+    """A PDF certificate is verified like the receipts in it, and its pages must be those made of them."""
+    found = re.search(r'name="receipt" value="([^"]+)"', ask(officer).text)
+    assert found
+    saved, paper = tmp_path / "saved.jsonl", tmp_path / "evidence.pdf"
+    saved.write_text(found[1].replace("&#34;", '"'), "ascii")
+    made = run_command(shared, "receipt", "certificate", str(saved), "--out", str(paper))
+    assert 0 == made.returncode, made.stderr
+    other = PdfWriter(clone_from=paper)
+    other.add_blank_page(100, 100)
+    other.write(tmp_path / "other.pdf")
+    contents = (paper.read_bytes(), (tmp_path / "other.pdf").read_bytes(), b"%PDF-1.7 <script>alert(1)</script>")
+    pages = [officer.post("/en/receipt", files={"receipt": ("evidence.pdf", content)}) for content in contents]
+
+    assert [(200, "valid status"), (422, "none alert"), (400, "none alert")] == [
+        (page.status_code, verdict(page)) for page in pages
+    ]
+    assert [2, 0, 0] == [page.text.count('id="proof') for page in pages]
+    for page, problem in zip(pages[1:], (ReceiptProblem.OTHER_PAGES, ReceiptProblem.NOT_A_CERTIFICATE), strict=True):
+        assert str(escape(problem.en[1:])) in page.text
 
 
 EXIT_CODES = {"MALFORMED": 2, "UNCHECKED": 21, "INVALID": 1}

@@ -74,6 +74,23 @@ def test_yes_and_receipt(open_page: Open, adapter: Adapter, tmp_path: Path, *, s
     expect(page.get_by_role("region", name="آنچه این رسید ثابت نمی‌کند")).to_contain_text("توان متعهد")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [True, False])
+def test_language_switch(open_page: Open, adapter: Adapter, *, script: bool) -> None:
+    """The language switch keeps what is typed, and Enter in a field inquires, with and without JavaScript."""
+    page = open_page(f"{adapter.page}/en/", java_script_enabled=script)
+    for name, value in TYPED.items():
+        page.fill(f"#{name}", value)
+    page.click("button.language")
+    expect(page.locator("html")).to_have_attribute("lang", "fa")
+    expect(page.locator("#serial")).to_have_value(TYPED["serial"])
+    if script:  # which the check of accessibility needs
+        accessible(page)
+    page.press("#serial", "Enter")
+
+    expect(page.get_by_role("status")).to_contain_text("بلی")
+
+
 def test_no_and_no_answer_differ(open_page: Open, adapter: Adapter, offline: Adapter) -> None:
     """NO and no answer share no border style, colour or symbol."""
     no, none = open_page(f"{adapter.page}/en/"), open_page(f"{offline.page}/en/")

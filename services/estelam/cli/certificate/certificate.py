@@ -108,8 +108,18 @@ def read(path: Path) -> Certificate:
         InvalidReceipt: it is no PDF with saved replies, or they are not as they were saved.
         OSError: it can't be read.
     """
+    with path.open("rb") as file:
+        return parse(file.read(pdf.MAX_BYTES + 1))
+
+
+def parse(content: bytes) -> Certificate:
+    """Return the certificate in a file with this *content*.
+
+    Raises:
+        InvalidReceipt: it is no PDF with saved replies, or they are not as they were saved.
+    """
     try:
-        content, saved = pdf.read_attachment(path, ATTACHMENT)
+        saved = pdf.attachment_of(content, ATTACHMENT)
     except pdf.NotAPaperError:
         raise InvalidReceipt(ReceiptProblem.NOT_A_CERTIFICATE) from None
     replies = list(islice(archive.parse_archive(io.BytesIO(saved)), MAX_PAGES + 1))

@@ -12,7 +12,8 @@ for (const link of document.querySelectorAll(".alert a")) {
 }
 
 for (const form of document.querySelectorAll("form[data-busy]")) {
-  form.addEventListener("submit", () => {
+  form.addEventListener("submit", (event) => {
+    if (event.submitter?.hasAttribute("formaction")) return; // the switch of the language asks nothing
     const button = form.querySelector("button");
     button.disabled = true;
     button.textContent = form.dataset.busy;
