@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -23,7 +23,7 @@ from estelam.core import dates
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.dates import DateError
 from estelam.core.errors import ERROR_CATALOGUE, Reason
-from estelam.data_model import export, model
+from estelam.data_model import model
 from estelam.presentation.style import DOCUMENT_POLICY
 from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
 from estelam.web.listener import Listener, ListenerLimits, run_listener
@@ -35,6 +35,7 @@ from quality.dashboard.catalogue_matrix import matrix
 from quality.dashboard.change_feed import RecordedChange
 from quality.dashboard.change_texts import ChangeTexts
 from quality.dashboard.data import DashboardData, DataUnavailable
+from quality.dashboard.dictionary_page import DictionaryPage, Filters
 from quality.dashboard.feeds import Entry
 from quality.dashboard.history import PERIODS, method_history, months_shown
 from quality.dashboard.report_archive import FILES
@@ -47,7 +48,7 @@ from quality.settings import QualitySettings
 
 MAX_CHANGES = 200
 """Changes on one page; `/changes.json` has all of them."""
-# The script of a page reloads that page. Reports and the dictionary are self-contained and connect to nothing.
+# The script of a page reloads that page. Reports are self-contained and connect to nothing.
 _PAGE_HEADERS = {"content-security-policy": f"{CONTENT_SECURITY_POLICY}; connect-src 'self'"}
 _REPORT_HEADERS = {
     "content-security-policy": f"{DOCUMENT_POLICY}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -99,6 +100,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         "catalogue": pages.catalogue,
         "parties/{party}": pages.party,
         "registries": pages.registries,
+        "dictionary": pages.dictionary,
         "duties": pages.duties,
         "changes": pages.changes,
         "reports": pages.reports,
@@ -112,7 +114,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         Route("/status.json", pages.status_json),
         Route("/ledgers/{service}/checkpoint", pages.checkpoint),
         Route("/changes.json", pages.changes_json),
-        Route("/dictionary", pages.dictionary),
+        Route("/dictionary", _dictionary_redirect),
         Route("/reports/{name}/{file}", pages.report_file),
         *(Route(f"/{{language}}/{path}", localized(view)) for path, view in views.items()),
         RENDERER.static(),
@@ -274,11 +276,19 @@ class _Pages:
         headers = {} if file.endswith(".html") else {"content-disposition": f'attachment; filename="{name}-{file}"'}
         return Response(content, headers=_REPORT_HEADERS | headers, media_type=FILES[file])
 
-    async def dictionary(self, _request: Request) -> Response:
-        """Return the data dictionary, as `estelam data-model export` writes it."""
-        registries = registry_labels(await self._data.catalogue())
-        text = await asyncio.to_thread(export.render_page, model.load(), registries)
-        return HTMLResponse(text, headers={"content-security-policy": export.content_security_policy()})
+    async def dictionary(self, request: Request, language: str) -> Response:
+        """Show the data dictionary: what matches a search, a sensitivity and a base registry."""
+        query = read_query(request, "q", "level", "registry")
+        filters = Filters(query.get("q", ""), query.get("level", ""), query.get("registry", ""))
+        labels = registry_labels(await self._data.catalogue())
+        page = await asyncio.to_thread(DictionaryPage.of, model.load(), labels, filters)
+        for name, asked, known in (
+            ("level", filters.level, page.levels),
+            ("registry", filters.registry, page.registries),
+        ):
+            if asked and asked not in known:
+                raise QueryError(f"{name}: one of {', '.join(known)}")
+        return _render(request, language, "dictionary.html", page=page, filters=filters)
 
     async def checkpoint(self, request: Request) -> Response:
         """Return the newest checkpoint of a ledger that the monitor verified, with its cosignature."""
@@ -335,6 +345,10 @@ def _render(request: Request, language: str, template: str, *, status: int = 200
     response = RENDERER.page(template, language, root=root, place=place, status=status, l10n=l10n, **context)
     response.headers.update(_PAGE_HEADERS)
     return response
+
+
+async def _dictionary_redirect(_request: Request) -> Response:
+    return RedirectResponse("fa/dictionary", 303)
 
 
 async def _wrong_query(request: Request, error: Exception) -> Response:

@@ -40,6 +40,7 @@ PAGES = (
     "agreements",
     "catalogue",
     "registries",
+    "dictionary",
     "duties",
     "changes",
     "reports",
@@ -459,12 +460,32 @@ def test_not_found(client: httpx.Client, path: str) -> None:
     assert not re.search(r"<script>|xxx|nowhere|PRIVATE", response.text)
 
 
-def test_dictionary(client: httpx.Client) -> None:
-    """The data dictionary has its own content security policy."""
-    response = client.get("/dictionary")
+@pytest.mark.parametrize(
+    ("query", "first", "count"),
+    [
+        ("?q=%DA%A9%D8%AF+%D9%BE%D8%B3%D8%AA%D9%8A", "estelam.promissory.v1.Party.postal_code", 5),
+        ("?q=SERIAL&level=PERSONAL", "estelam.promissory.v1.CheckNoteRequest.serial", 9),
+    ],
+)
+def test_dictionary(client: httpx.Client, query: str, first: str, count: int) -> None:
+    """The dictionary finds fields by words of any keyboard and by sensitivity; its old address leads there."""
+    found = re.findall(r'<tr id="([^"]+)"', client.get(f"/en/dictionary{query}").text)
 
-    assert "سریال سفته" in response.text
-    assert "script-src 'sha256-" in response.headers["content-security-policy"]
+    assert first in found
+    assert len(found) < count
+    assert "سریال سفته" in client.get("/dictionary").text
+    assert 400 == client.get("/en/dictionary?level=open").status_code
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+def test_page_weight(client: httpx.Client, language: str) -> None:
+    """Every page, with its style and its script, is below 100 KiB without the font."""
+    shared = sum(
+        len(client.get(f"/static/{name}").content) for name in ("tokens.css", "base.css", "site.css", "site.js")
+    )
+
+    weights = {page: shared + len(client.get(f"/{language}/{page}").content) for page in PAGES}
+    assert {} == {page: weight for page, weight in weights.items() if weight >= 100 * 1024}
 
 
 def test_read_only(client: httpx.Client) -> None:
