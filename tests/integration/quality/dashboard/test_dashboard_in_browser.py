@@ -1,5 +1,6 @@
 """The dashboard in a real browser: accessibility, navigation and refresh."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from tests.integration.quality.conftest import CBI, NATIONAL_ID
 from tests.integration.quality.dashboard.conftest import DOWN_MINUTES, NOTES, NOW, RunningDashboard
 from tests.integration.quality.dashboard.test_dashboard import PAGES
 from tests.support.browser import VARIANTS, Open, accessible, chromium, needs_chromium, pages
+from tests.support.screenshots import Screenshots
 
 pytestmark = needs_chromium
 
@@ -37,6 +39,27 @@ def test_accessibility(
     for place in (*PAGES, "nowhere"):
         page.goto(f"{running_dashboard.address}/{language}/{place}")
         accessible(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "scheme", "width"),
+    [("fa", "light", 1280), ("en", "dark", 1280), ("en", "light", 320), ("fa", "dark", 320)],
+)
+def test_looks(
+    browser: Browser, open_page: Open, running_dashboard: RunningDashboard, language: str, scheme: str, width: int
+) -> None:
+    """Every page looks like its committed screenshot, in each language, colour scheme and width."""
+    shots, size = Screenshots(browser), {"width": width, "height": 800}
+    page = open_page("about:blank", color_scheme=scheme, viewport=size)
+    differing = []
+    for place in PAGES:
+        page.goto(f"{running_dashboard.address}/{language}/{place}")
+        name = re.sub(r"\W+", "-", place or "overview").strip("-")
+        if shots.differs(page, f"dashboard/{name}-{language}-{scheme}-{width}"):
+            differing.append(place)
+
+    assert [] == differing
 
 
 def test_from_overview_to_reason(open_page: Open, running_dashboard: RunningDashboard) -> None:
