@@ -6,7 +6,7 @@ of an answer that the service did not count as sent, because the process crashed
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -216,11 +216,16 @@ def _sent_columns(tally: Tally, late: int) -> dict[str, Any]:
 
 
 def _entries(row: Any) -> Tally:
-    return Tally(
-        Counter({fault: getattr(row, name) for fault, name in _COUNTS.items()}), histogram.unpack(row.latencies)
-    )
+    return Tally(_counts(row, _COUNTS), histogram.unpack(row.latencies))
 
 
 def _sent(row: Any) -> Tally:
-    counts = Counter({fault: getattr(row, name) for fault, name in _SENT_COUNTS.items()})
-    return Tally(counts, histogram.unpack(row.sent_latencies))
+    return Tally(_counts(row, _SENT_COUNTS), histogram.unpack(row.sent_latencies))
+
+
+def _counts(row: Any, names: Mapping[Attribution | None, str]) -> Counter[Attribution | None]:
+    found: Counter[Attribution | None] = Counter()
+    for fault, name in names.items():
+        if count := getattr(row, name):
+            found[fault] = count
+    return found

@@ -32,7 +32,9 @@ def pack(counts: Mapping[int, int]) -> bytes:
 
 def unpack(content: bytes) -> Counter[int]:
     """Decode what `pack` encoded."""
-    return Counter(dict(iter_unpack(_PAIR.format, content)))
+    found: Counter[int] = Counter()
+    dict.update(found, iter_unpack(_PAIR.format, content))  # Counter's own would add them up one by one
+    return found
 
 
 def percentile(counts: Mapping[int, int], share: float) -> int | None:

@@ -1,8 +1,7 @@
 """State of a method in each minute, one byte a minute: available, or not, by attribution."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from quality.attribution import Attribution
@@ -27,6 +26,8 @@ _DOWN: dict[int, Attribution] = {
 _FAULTS = {fault: state for state, fault in _DOWN.items()}
 _SIDES = (Attribution.PROVIDER, Attribution.EXCHANGE, Attribution.UNKNOWN)
 """The attributions of failures that lower the availability."""
+_SHOWN_BY_CALLS = (Attribution.PROVIDER, Attribution.EXCHANGE)
+"""Those that a call of a consumer can show."""
 _PATTERNS = {
     state: re.compile(rb"%c(?:\x00{0,%d}%c)*" % (state, _MAX_GAP_MINUTES, state), re.DOTALL) for state in _DOWN
 }
@@ -48,16 +49,16 @@ def method_state(tally: Tally | None, faults: Sequence[Attribution | None], fail
     The probes of a minute weigh as much as one inquiry: good, if one was answered or refused for a fault of the
     consumer. The method is not available if more than *failing_share* (per cent) of all failed.
     """
-    failed: Counter[Attribution] = Counter()
-    if tally:  # a failure of which nothing is known may be none: only probes show that the method was not available
-        failed.update({side: tally.counts[side] for side in (Attribution.PROVIDER, Attribution.EXCHANGE)})
-    answered = tally.counts[None] if tally else 0
+    counts: Mapping[Attribution | None, int] = tally.counts if tally else {}
+    answered = counts.get(None, 0)
+    # A failure of which nothing is known may be none: only probes show that the method was not available.
+    failed = {Attribution.UNKNOWN: 0} | {side: counts.get(side, 0) for side in _SHOWN_BY_CALLS}
     by_probes = probes_state(faults)
     if by_probes == UP:
         answered += 1
     elif by_probes != UNMEASURED:
         failed[_DOWN[by_probes]] += 1
-    failures = failed.total()
+    failures = sum(failed.values())
     if not answered + failures:
         # A refusal for a fault of the consumer is an answer: the service was available.
         return UP if tally and tally.total > tally.counts[Attribution.UNKNOWN] else UNMEASURED

@@ -1,6 +1,7 @@
 """Data of one period, read once. Memory grows with days, methods and consumers, not with inquiries."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,7 +16,7 @@ from quality import ledger_states, repository, traffic_store
 from quality.attribution import Attribution
 from quality.evaluation import minute_states
 from quality.periods import Period, midnight, minute_of
-from quality.records import LedgerAlarm, Observation, ObservedHead, PlannedOutage, Probe, Tally
+from quality.records import LedgerAlarm, Observation, ObservedHead, PlannedOutage, Probe, Tally, add_counts
 from quality.slo import Rulebook
 
 MICROS_PER_MINUTE = 60_000_000
@@ -85,7 +86,10 @@ class PeriodData:
 
     def add_traffic(self, observed: Observation, day: date) -> None:
         """Add what was *observed* to the traffic of *day*."""
-        self.traffic.setdefault((observed.method, observed.consumer), {}).setdefault(day, Tally()).add(observed.tally)
+        days = self.traffic.setdefault((observed.method, observed.consumer), {})
+        if day not in days:
+            days[day] = Tally()
+        days[day].add(observed.tally)
 
     def is_down(self, slug: str, first: int, end: int) -> bool:
         """Whether a method of the service *slug* was down in a minute from *first* to before *end*, as offsets."""
@@ -200,7 +204,7 @@ def _read(
     """
     for day, minute, rows_of_minute in _rows_by_minute(connection, data):
         offset = minute - data.first_minute
-        totals: dict[str, Tally] = {}
+        totals: defaultdict[str, Tally] = defaultdict(Tally)
         found: dict[str, list[Probe]] = {}
         traffic: list[Observation] = []
         for row in rows_of_minute:
@@ -214,7 +218,7 @@ def _read(
                 data.probed_until[row.method] = minute + 1
             else:
                 # Availability does not depend on latencies: only the counts are added.
-                totals.setdefault(row.method, Tally()).counts.update(row.tally.counts)
+                add_counts(totals[row.method].counts, row.tally.counts)
                 traffic.append(row)
         for name in totals.keys() | found.keys():
             _set_states(data, name, offset, totals.get(name), found.get(name, ()), rules)

@@ -11,6 +11,7 @@ from tools.bench.benchmarks import (
     ledger_verify,
     loading,
     memory,
+    monitoring,
     monthly_report,
     receipts,
     single_client_latency,
@@ -38,5 +39,6 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "receipts": receipts.measure,
     "bulk-check": bulk_check.measure,
     "month": monthly_report.measure,
+    "monitor": monitoring.measure,
 }
 """The benchmarks in the order in which they run."""

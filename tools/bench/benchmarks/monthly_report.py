@@ -17,7 +17,7 @@ from tools.bench.report_worker import ReportCost
 from tools.commands.report import day_after, quality_home
 from tools.env import synthetic_month
 
-_MONTH = Month(1405, 8)
+MONTH = Month(1405, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def reported(folder: Path, least: int) -> ReportRun:
     """
     settings = quality_home(folder)
     with contextlib.closing(Store(settings.store, facts=AccessMode.WRITE)) as store, store.transaction() as connection:
-        seeded = synthetic_month.seed(connection, _MONTH, least=least)
+        seeded = synthetic_month.seed(connection, MONTH, least=least)
     started = time.perf_counter()
-    arguments = [sys.executable, "-m", "tools.bench.report_worker", str(_MONTH), str(day_after(_MONTH).micros())]
+    arguments = [sys.executable, "-m", "tools.bench.report_worker", str(MONTH), str(day_after(MONTH).micros())]
     done = subprocess.run(arguments, input=settings.model_dump_json(), capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
