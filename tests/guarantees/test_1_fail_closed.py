@@ -45,6 +45,7 @@ from estelam.server import answer_comparison, checkpoint_keeper, grpc_server
 from estelam.server.grpc_server import Server
 from estelam.server.service import run_recording_service
 from estelam.storage.store import Store
+from estelam.telemetry import call_journal
 from judiciary.methods import LOOKUPS
 from promissory.methods import lookups
 from promissory.recall import NoteRecallSource
@@ -364,6 +365,7 @@ def _traced(activity: Activity, database: DatabaseFaults) -> Iterator[None]:
         patch.setattr(grpc_server, "HEALTH_SECONDS", 3600)
         patch.setattr(checkpoint_keeper, "KEEP_SECONDS", 3600)
         patch.setattr(answer_comparison, "CHECK_SECONDS", 3600)
+        patch.setattr(call_journal, "FLUSH_SECONDS", 3600)
         patch.setattr(timers, "MAX_CANCELLED", 1 << 30)  # else some calls also remove the timers of earlier ones
         yield
     structlog.configure(**logging)
