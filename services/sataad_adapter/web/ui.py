@@ -122,6 +122,7 @@ class _Pages:
         self._inquiries: Results[Inquiry] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
         self._drafts: Results[Draft] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
         self._receipts: Results[CheckedReceipt] = Results(MAX_RESULTS, RESULT_SECONDS, ui.clock.monotonic)
+        self._certificate_turn = asyncio.Lock()
 
     async def blank(self, request: Request, language: str) -> Response:
         """Show the empty form."""
@@ -175,8 +176,9 @@ class _Pages:
     async def check(self, request: Request, _language: str) -> Response:
         """Verify a saved receipt, and redirect to the result."""
         typed, content = await read_upload(request, MAX_CERTIFICATE_BYTES)
-        if receipts.is_pdf(content):  # its pages are made again, which takes a while
-            checked = await asyncio.to_thread(self._checked, content)
+        if receipts.is_pdf(content):  # its pages are made again, which takes a while: one at a time
+            async with self._certificate_turn:
+                checked = await asyncio.to_thread(self._checked, content)
         elif len(text := typed.get("receipt") or content.decode("utf-8", "replace")) > MAX_ARCHIVE_BYTES:
             raise HTTPException(413)
         else:

@@ -483,6 +483,7 @@ def one_of_each(archive: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_certificate_verifies(shared: Sandbox, officer: httpx.Client, tmp_path: Path) -> None:
     """A PDF certificate is verified like the receipts in it, and its pages must be those made of them."""
     found = re.search(r'name="receipt" value="([^"]+)"', ask(officer).text)
