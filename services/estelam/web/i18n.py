@@ -29,16 +29,21 @@ def request_language(request: Request) -> Language:
     return language if language in LANGUAGES else LANGUAGES[0]
 
 
-async def _redirect(request: Request) -> Response:
-    preferred = request.headers.get("accept-language", "").lower()
-    return RedirectResponse("en/" if preferred.startswith("en") else "fa/", 303)
+def language_redirect(path: str) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that redirects to the page at *path* in the language that the browser prefers."""
+
+    async def redirect(request: Request) -> Response:
+        preferred = request.headers.get("accept-language", "").lower()
+        return RedirectResponse(f"{'en' if preferred.startswith('en') else 'fa'}/{path}", 303)
+
+    return redirect
 
 
 async def _add_slash(_request: Request, language: Language) -> Response:
     return RedirectResponse(f"{language}/", 303)
 
 
-LANGUAGE_REDIRECT = Route("/", _redirect)
+LANGUAGE_REDIRECT = Route("/", language_redirect(""))
 SLASH_REDIRECT = Route("/{language}", localized(_add_slash))
 
 

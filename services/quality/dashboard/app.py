@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -25,7 +25,15 @@ from estelam.core.dates import DateError
 from estelam.core.errors import ERROR_CATALOGUE, Reason
 from estelam.data_model import model
 from estelam.presentation.style import DOCUMENT_POLICY
-from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, request_language, site_root
+from estelam.web.i18n import (
+    LANGUAGE_REDIRECT,
+    SLASH_REDIRECT,
+    View,
+    language_redirect,
+    localized,
+    request_language,
+    site_root,
+)
 from estelam.web.listener import Listener, ListenerLimits, run_listener
 from estelam.web.middleware import CONTENT_SECURITY_POLICY, ErrorBoundary
 from estelam.web.query import QueryError, read_query
@@ -114,7 +122,7 @@ def create_app(data: DashboardData, hosts: Sequence[str]) -> ASGIApp:
         Route("/status.json", pages.status_json),
         Route("/ledgers/{service}/checkpoint", pages.checkpoint),
         Route("/changes.json", pages.changes_json),
-        Route("/dictionary", _dictionary_redirect),
+        Route("/dictionary", language_redirect("dictionary")),
         Route("/reports/{name}/{file}", pages.report_file),
         *(Route(f"/{{language}}/{path}", localized(view)) for path, view in views.items()),
         RENDERER.static(),
@@ -345,10 +353,6 @@ def _render(request: Request, language: str, template: str, *, status: int = 200
     response = RENDERER.page(template, language, root=root, place=place, status=status, l10n=l10n, **context)
     response.headers.update(_PAGE_HEADERS)
     return response
-
-
-async def _dictionary_redirect(_request: Request) -> Response:
-    return RedirectResponse("fa/dictionary", 303)
 
 
 async def _wrong_query(request: Request, error: Exception) -> Response:

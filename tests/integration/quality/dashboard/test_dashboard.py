@@ -474,6 +474,7 @@ def test_dictionary(client: httpx.Client, query: str, first: str, count: int) ->
     assert first in found
     assert len(found) < count
     assert "سریال سفته" in client.get("/dictionary").text
+    assert "سریال سفته" not in client.get("/dictionary", headers={"accept-language": "en-GB"}).text
     assert 400 == client.get("/en/dictionary?level=open").status_code
 
 
