@@ -32,9 +32,7 @@ def pack(counts: Mapping[int, int]) -> bytes:
 
 def unpack(content: bytes) -> Counter[int]:
     """Decode what `pack` encoded."""
-    found: Counter[int] = Counter()
-    dict.update(found, iter_unpack(_PAIR.format, content))  # Counter's own would add them up one by one
-    return found
+    return Counter(dict(iter_unpack(_PAIR.format, content)))
 
 
 def percentile(counts: Mapping[int, int], share: float) -> int | None:
