@@ -12,8 +12,9 @@ LOCK ?= requirements/development.txt
 # TESTS=tests/unit selects a part of the suite, WORKERS=2 the number of test processes.
 TESTS ?=
 WORKERS ?= 5
-# The tests start processes beside gRPC's threads; its handlers of fork can hang the child before it runs.
-PYTEST := GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+# The tests start processes beside gRPC's threads; its handlers of fork can hang the child before it runs. Bytecode is kept
+# whatever the environment says: each of many hundred processes would compile what it imports, which takes seconds.
+PYTEST := GRPC_ENABLE_FORK_SUPPORT=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 COMPILE := $(BIN)/uv pip compile --quiet --no-annotate --custom-compile-command 'make lock' --generate-hashes
 
 .PHONY: help
@@ -26,7 +27,7 @@ $(VENV)/.ready: pyproject.toml $(LOCK)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
 		--requirement <(sed -n '/^uv==/,/[^\]$$/p' $(LOCK))
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(LOCK) || \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement $(LOCK) || \
 		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --requirement $(LOCK) | \
 		sed -nu 's/^Collecting \([^ ]*\).*/  collecting \1/p; s/^Installing collected packages.*/  installing them/p'
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
