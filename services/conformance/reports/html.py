@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
@@ -23,7 +25,7 @@ from conformance.results import CaseResult, CaseStatus, Outcome, RunResult
 from estelam.core.escape import visible_lines
 from estelam.core.files import write_atomic
 from estelam.presentation.formats import Formats
-from estelam.presentation.style import DOCUMENT_POLICY, inline_style
+from estelam.presentation.style import DOCUMENT_POLICY, inline_style, without_blanks
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _STYLE = Path(__file__).with_name("page.css")
@@ -49,7 +51,12 @@ class Row:
     @property
     def passed(self) -> int:
         """Number of cases that met the clause."""
-        return sum(result.passes_clause(self.id) for result in self.results)
+        return len(self.results) - len(self.not_passed)
+
+    @property
+    def not_passed(self) -> Sequence[CaseResult]:
+        """The cases that did not meet the clause, or did not run."""
+        return [result for result in self.results if not result.passes_clause(self.id)]
 
 
 def write(path: Path, run: RunResult) -> None:
@@ -73,7 +80,7 @@ def write(path: Path, run: RunResult) -> None:
         colours=_COLOURS,
         labels=STATUS_LABELS,
         rows=_rows(run),
-        passed=run.with_status(CaseStatus.PASSED),
+        passed=_passed_ids(run),
         classes=_CLASSES,
         limits=LIMITS,
         policy=DOCUMENT_POLICY,
@@ -87,11 +94,20 @@ def write(path: Path, run: RunResult) -> None:
     write_atomic(path, page)
 
 
+def _passed_ids(run: RunResult) -> list[tuple[str, str]]:
+    """Return the ids of the cases that passed: for each common beginning, up to its last dot, how they go on.
+
+    A thousand titles in two languages would be most of the page; ids alone are a tenth of it.
+    """
+    parts = [result.case.id.rpartition(".") for result in run.with_status(CaseStatus.PASSED)]
+    return [(begin, " ".join(end for *_, end in group)) for begin, group in groupby(parts, key=itemgetter(0))]
+
+
 def _style() -> str:
     """Return the page's style, with the rules by which it shows the cases of one status."""
     hidden = (f"html:has([value={one}]:checked) :is(.case, .cell):not(.{one})" for one in _CLASSES.values())
     rows = (f"html:has([value={one}]:checked) .clause:not(:has(.{one}))" for one in _CLASSES.values())
-    return f"{_STYLE.read_text('utf-8')}{', '.join([*hidden, *rows])} {{ display: none; }}"
+    return without_blanks(f"{_STYLE.read_text('utf-8')}{', '.join([*hidden, *rows])} {{ display: none; }}")
 
 
 def _rows(run: RunResult) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Labels of the base registries for the data dictionary: each registry's name with its custodian's name."""
+"""Labels of the base registries for the data dictionary: each registry's name and its custodian's."""
 
 from estelam.catalogue.model import Catalogue
 from estelam.data_model.dictionary import RegistryLabel
@@ -9,8 +9,10 @@ def registry_labels(catalogue: Catalogue) -> dict[str, RegistryLabel]:
     parties = {party.slug: party for party in catalogue.parties}
     return {
         registry.slug: RegistryLabel(
-            fa=f"{registry.fa} ({parties[registry.custodian].fa})",
-            en=f"{registry.en} ({parties[registry.custodian].en})",
+            fa=registry.fa,
+            en=registry.en,
+            custodian_fa=parties[registry.custodian].fa,
+            custodian_en=parties[registry.custodian].en,
         )
         for registry in catalogue.registries
     }

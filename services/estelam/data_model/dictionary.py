@@ -17,6 +17,18 @@ class RegistryLabel:
 
     fa: str
     en: str
+    custodian_fa: str = ""
+    custodian_en: str = ""
+
+    @property
+    def with_custodian_fa(self) -> str:
+        """The name and, if it is known, the custodian's, in Persian."""
+        return f"{self.fa} ({self.custodian_fa})" if self.custodian_fa else self.fa
+
+    @property
+    def with_custodian_en(self) -> str:
+        """The name and, if it is known, the custodian's, in English."""
+        return f"{self.en} ({self.custodian_en})" if self.custodian_en else self.en
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +87,8 @@ def _row(message: Message, field: Field, registries: Mapping[str, RegistryLabel]
         meaning_fa=doc.meaning_fa,
         meaning_en=doc.meaning_en,
         registries=" ".join(doc.registries),
-        registries_fa="؛ ".join(label.fa for label in labels),
-        registries_en="; ".join(label.en for label in labels),
+        registries_fa="؛ ".join(label.with_custodian_fa for label in labels),
+        registries_en="; ".join(label.with_custodian_en for label in labels),
         sensitivity=level.name.removeprefix("SENSITIVITY_"),
         sensitivity_fa=level.fa,
         rules=field.rule_names,

@@ -17,7 +17,7 @@ from estelam.core.files import write_atomic
 from estelam.data_model import json_schema, openapi
 from estelam.data_model.dictionary import RegistryLabel, rows, to_csv
 from estelam.data_model.model import Documentation, Model, load, sensitivity_levels
-from estelam.presentation.style import inline_style
+from estelam.presentation.style import inline_style, without_blanks
 
 
 def write(model: Model, folder: Path, registries: Mapping[str, RegistryLabel]) -> list[Path]:
@@ -46,7 +46,7 @@ def render_page(model: Model, registries: Mapping[str, RegistryLabel]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     rows_of = {name: list(group) for name, group in groupby(rows(model, registries), key=lambda row: row.message)}
     linked = [message.doc.full_name for message in model.messages] + [enum.doc.full_name for enum in model.enums]
-    return environment.from_string(_asset("dictionary.html.j2")).render(
+    page = environment.from_string(_asset("dictionary.html.j2")).render(
         policy=content_security_policy(),
         style=Markup(_style()),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - a file of this package
@@ -55,8 +55,9 @@ def render_page(model: Model, registries: Mapping[str, RegistryLabel]) -> str:
         enums=model.enums,
         linked=linked,
         contents=_contents(model),
-        registries=[(slug, registries.get(slug, RegistryLabel(slug, slug))) for slug in _registries(model)],
+        registries={slug: registries.get(slug, RegistryLabel(slug, slug)) for slug in _registries(model)},
     )
+    return page.replace(">\n<", "><")
 
 
 def content_security_policy() -> str:
@@ -74,10 +75,10 @@ def _style() -> str:
     kinds = [(_level(number)["short"], f".is-{_level(number)['short']}") for number in sorted(sensitivity_levels())]
     kinds += [(slug, f'[data-registries~="{slug}"]') for slug in _registries(load())]
     rules = (
-        f'html:has([value="{value}"]:checked) :is(.field:not({kind}), main > section:not(:has({kind})))'
+        f'html:has([value="{value}"]:checked) :is(tr[class]:not({kind}), main > section:not(:has({kind})))'
         for value, kind in kinds
     )
-    return f"{inline_style()}{_asset('dictionary.css')}{', '.join(rules)} {{ display: none; }}\n"
+    return f"{inline_style()}{without_blanks(_asset('dictionary.css'))}{','.join(rules)}{{display:none}}"
 
 
 def _registries(model: Model) -> list[str]:

@@ -1,14 +1,17 @@
 """Charts as plain SVG without script. Colours are CSS classes, so that print, light and dark mode can differ.
 
 A colour has one meaning in all charts: that of the cause, of an answer, or of a state; percentiles differ by their
-dashes. What was not measured, and days to come, have forms of their own. Every shape has its figures as a tooltip
-(SVG `title`). In Persian the time axis runs from right to left.
+dashes. What was not measured, and days to come, have forms of their own. Every day or hour has its figures as a
+tooltip (SVG `title`), once for all shapes above it: a report has a thousand of them. In Persian the time axis runs from
+right to left.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Protocol
 
 from markupsafe import Markup, escape
@@ -21,6 +24,8 @@ CAUSES = ("provider", "exchange", "unknown", "consumer", "ungranted", "throttled
 STACKED = ("answered", *CAUSES)
 PERCENTILES = ("p99", "p95", "p50")
 LONGEST_MONTH = 31
+LEAST_HEIGHT = 0.2
+"""Of a bar, in units of the drawing: what is lower can't be seen, and its number is in the tooltip."""
 _STATES = {Coverage.NOT_MEASURED: "unmeasured", Coverage.FUTURE: "outside", Coverage.ABSENT: "outside"}
 """How a time without figures is drawn; any other has some."""
 
@@ -61,15 +66,32 @@ class Frame:
         size = f'width="{right - left:.1f}" height="{max(bottom - top, 0):.2f}"'
         return f'<rect class="{kind}" x="{left:.1f}" y="{top:.2f}" {size}><title>{escape(title)}</title></rect>'
 
-    def tick(self, share: float, label: str) -> str:
-        """A horizontal grid line at *share*, with its label."""
-        y, edge = self.y(share), self.x(0)
-        beyond = edge + 6 if self.mirrored else edge - 6
-        anchor = "start" if self.mirrored else "end"
-        return (
-            f'<line class="grid" x1="{edge:.1f}" x2="{self.x(self.count):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="axis" direction="ltr" x="{beyond:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{label}</text>'
-        )
+    def outline(self, first: float, end: float, low: float, high: float) -> str:
+        """The same bar as a part of a path; empty if it is too low to be seen."""
+        left, right = sorted((self.x(first), self.x(end)))
+        high, low = self.y(high), self.y(low)
+        return _outline(left, right - left, low, high - low) if low - high >= LEAST_HEIGHT else ""
+
+    def slots(self, titles: Iterable[tuple[int, str]]) -> Iterable[str]:
+        """Slots of the whole height, not drawn: where a pointer finds their *titles*."""
+        yield '<g class="slots">'
+        for at, title in titles:
+            left, right = sorted((round(self.x(at)), round(self.x(at + 1))))
+            path = _outline(left, right - left, 0, self.height)
+            yield f'<path d="{path}"><title>{escape(title)}</title></path>'
+        yield "</g>"
+
+    def ticks(self, labels: Iterable[tuple[float, str]]) -> Iterable[str]:
+        """Horizontal grid lines at the shares of *labels*, each with its label."""
+        edge = self.x(0)
+        ys = [(_number(self.y(share)), _number(self.y(share) + 4), label) for share, label in labels]
+        lines = "".join(f"M{_number(edge)} {y}H{_number(self.x(self.count))}" for y, _, _ in ys)
+        yield f'<path class="grid" d="{lines}"/>'
+        beyond, anchor = (edge + 6, "start") if self.mirrored else (edge - 6, "end")
+        place = f'direction="ltr" text-anchor="{anchor}" transform="translate({_number(beyond)} 0)"'
+        yield f'<g class="axis" {place}>'
+        yield from (f'<text y="{below}">{label}</text>' for _, below, label in ys)
+        yield "</g>"
 
     def unit(self, text: str) -> str:
         """The unit of the y axis, above it."""
@@ -79,9 +101,9 @@ class Frame:
 
     def labels(self, texts: Iterable[tuple[float, str]]) -> Iterable[str]:
         """Labels of the x axis at their places, in days or hours."""
-        for place, text in texts:
-            x = self.x(place)
-            yield f'<text class="axis" x="{x:.1f}" y="{self.height - 6}" text-anchor="middle">{escape(text)}</text>'
+        yield f'<g class="axis" text-anchor="middle" transform="translate(0 {self.height - 6})">'
+        yield from (f'<text x="{self.x(place):.1f}">{escape(text)}</text>' for place, text in texts)
+        yield "</g>"
 
     def slot_labels(self, slots: "Sequence[Slot]") -> Iterable[str]:
         """Labels of the x axis: those that *slots* have."""
@@ -94,11 +116,6 @@ class Frame:
         ends = f'x1="{self.x(0):.1f}" x2="{self.x(self.count):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
         text = f'<text class="axis" x="{end:.1f}" y="{y - 3:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
         return f'<line class="bound" {ends}><title>{escape(title)}</title></line>{text}'
-
-    def dot(self, place: float, share: float, kind: str, title: str) -> str:
-        """A point of CSS class *kind*."""
-        at = f'cx="{self.x(place):.1f}" cy="{self.y(share):.1f}"'
-        return f'<circle class="dot {kind}" {at} r="2.4"><title>{escape(title)}</title></circle>'
 
     def group(self, parts: Iterable[str], label: str) -> Markup:
         """The SVG element, stretched to any width, with links in it."""
@@ -153,20 +170,51 @@ def latency(slots: Sequence[Slot], bounds: Mapping[str, float], l10n: Localizer,
         return math.log(value / low) / math.log(high / low) if high > low else 0.5
 
     steps = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
-    parts = [frame.tick(share(step), l10n.number(step, 3)) for step in steps if low <= step <= high]
+    parts = list(frame.ticks((share(step), l10n.number(step, 3)) for step in steps if low <= step <= high))
     parts += [*frame.slot_labels(slots), frame.unit(l10n("ms"))]
+    for name in PERCENTILES:
+        points = [(at, getattr(slot.counts, name, None)) for at, slot in enumerate(slots)]
+        path = "".join(
+            _line([(frame.x(at + 0.5), frame.y(share(value))) for at, value in run]) for run in _contiguous(points)
+        )
+        parts.append(f'<path class="line {name}" d="{path}"/>')
+    parts += frame.slots(
+        (at, _latency_title(slot, l10n)) for at, slot in enumerate(slots) if slot.counts and slot.counts.p50
+    )
     for name in PERCENTILES:
         if name in bounds:
             title = f"{_percentile(l10n, name)}{l10n.comma} {l10n('at_most')} {_milliseconds(l10n, bounds[name])}"
             parts.append(frame.bound(share(bounds[name]), _percentile(l10n, name), title))
-        points = [(at, getattr(slot.counts, name, None)) for at, slot in enumerate(slots)]
-        for run in _contiguous(points):
-            path = " ".join(f"{frame.x(at + 0.5):.1f},{frame.y(share(value)):.1f}" for at, value in run)
-            parts.append(f'<polyline class="line {name}" points="{path}"/>')
-            for at, value in run:
-                title = _titled(l10n, slots[at], _percentile(l10n, name), _milliseconds(l10n, value))
-                parts.append(frame.dot(at + 0.5, share(value), name, title))
     return frame.render(parts, label)
+
+
+def _line(points: Sequence[tuple[float, float]]) -> str:
+    """A part of a path through *points*; one alone is a short stroke, so that it is seen."""
+    if len(points) == 1:
+        [(x, y)] = points
+        return f"M{x - 2:.1f},{y:.1f}h4"
+    rounded = [(round(x, 1), round(y, 1)) for x, y in points]
+    steps = (f"{_number(x - before)} {_number(y - above)}" for (before, above), (x, y) in pairwise(rounded))
+    return f"M{_number(rounded[0][0])} {_number(rounded[0][1])}l{' '.join(steps)}"
+
+
+def _outline(left: float, width: float, bottom: float, height: float) -> str:
+    """A rectangle as a part of a path; a *height* below 0 goes up."""
+    return f"M{_number(left)} {_number(bottom)}v{_number(height)}h{_number(width)}V{_number(bottom)}z"
+
+
+def _number(value: float) -> str:
+    """A coordinate with at most one decimal."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _latency_title(slot: Slot, l10n: Localizer) -> str:
+    values = [
+        f"{_percentile(l10n, name)}: {l10n.milliseconds(value)}"
+        for name in PERCENTILES
+        if (value := getattr(slot.counts, name)) is not None
+    ]
+    return f"{l10n.comma} ".join([slot.name, *values])
 
 
 def _percentile(l10n: Localizer, name: str) -> str:
@@ -177,26 +225,49 @@ def _milliseconds(l10n: Localizer, value: float) -> str:
     return f"{l10n.milliseconds(value)} {l10n('ms')}"
 
 
-def _titled(l10n: Localizer, slot: Slot, name: str, value: str) -> str:
-    return f"{slot.name}{l10n.comma} {name}: {value}"
-
-
-def volume(slots: Sequence[Slot], l10n: Localizer, label: str) -> Markup:
-    """Inquiries of each slot: the answered ones, and the others by cause."""
+def volume(slots: Sequence[Slot], l10n: Localizer, label: str, *, explained: Sequence[str] = STACKED) -> Markup:
+    """Inquiries of each slot: the answered ones, and the others by cause; tooltips count what is *explained*."""
     frame = Frame(len(slots), 150, mirrored=l10n.persian)
     most = _round_up(max((slot.counts.inquiries for slot in slots if slot.counts), default=0) or 1)
-    parts = [frame.unit(l10n("inquiries")), *(frame.tick(part, l10n.count(round(most * part))) for part in (0, 0.5, 1))]
+    parts = [frame.unit(l10n("inquiries"))]
+    parts += frame.ticks((part, l10n.count(round(most * part))) for part in (0, 0.5, 1))
     for at, slot in enumerate(slots):
         if slot.state or not slot.counts:
             parts += _without_figures(frame, at, slot, l10n)
-            continue
-        below = 0
-        for kind in STACKED:
-            if value := getattr(slot.counts, kind):
-                title = _titled(l10n, slot, _kind(l10n, kind), l10n.count(value))
-                parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, kind, title))
-            below += value
+    stacks = [[getattr(slot.counts, kind) for kind in STACKED] if _is_drawn(slot) else [] for slot in slots]
+    parts += _stacked(frame, STACKED, stacks, most)
+    parts += _figures(frame, slots, explained, lambda counts, kind: l10n.count(getattr(counts, kind)), l10n)
     return frame.render([*parts, *frame.slot_labels(slots)], label)
+
+
+def _is_drawn(slot: Slot) -> bool:
+    return slot.counts is not None and not slot.state
+
+
+def _stacked(frame: Frame, kinds: Sequence[str], stacks: Sequence[Sequence[float]], most: float) -> Iterable[str]:
+    """One path for each of *kinds*: its part of each slot's column, above those of the kinds before it."""
+    for number, kind in enumerate(kinds):
+        bars = (
+            frame.outline(at + 0.14, at + 0.86, sum(stack[:number]) / most, sum(stack[: number + 1]) / most)
+            for at, stack in enumerate(stacks)
+            if stack
+        )
+        if path := "".join(bars):
+            yield f'<path class="{kind}" d="{path}"/>'
+
+
+def _figures(
+    frame: Frame, slots: Sequence[Slot], kinds: Sequence[str], text: Callable[[Counts, str], str], l10n: Localizer
+) -> Iterable[str]:
+    """Each slot with the *text* of each of *kinds* that it has as a tooltip."""
+    values = (
+        [f"{_kind(l10n, kind)}: {text(slot.counts, kind)}" for kind in kinds if getattr(slot.counts, kind)]
+        if slot.counts and not slot.state
+        else []
+        for slot in slots
+    )
+    titles = ((at, [slots[at].name, *found]) for at, found in enumerate(values) if found)
+    return frame.slots((at, f"{l10n.comma} ".join(title)) for at, title in titles)
 
 
 def _kind(l10n: Localizer, kind: str) -> str:
@@ -214,26 +285,25 @@ def _state_without_figures(day: DayReport) -> str | None:
 
 
 def failures(slots: Sequence[Slot], l10n: Localizer, label: str) -> Markup:
-    """Share of each slot's inquiries without an answer, by attribution."""
+    """Share of each slot's inquiries without an answer, by attribution; tooltips have the numbers too."""
     frame = Frame(len(slots), 150, mirrored=l10n.persian)
     shares = [
         [100 * getattr(one, cause) / one.inquiries if one.inquiries else 0.0 for cause in CAUSES] if one else []
-        for one in (slot.counts for slot in slots)
+        for one in (slot.counts if _is_drawn(slot) else None for slot in slots)
     ]
     most = _round_up(max(map(sum, shares), default=0) or 1)
-    parts = [frame.tick(part, l10n.share(most * part)) for part in (0, 0.5, 1)]
+    parts = list(frame.ticks((part, l10n.share(most * part)) for part in (0, 0.5, 1)))
     parts += [*frame.slot_labels(slots), frame.unit(l10n("of_inquiries"))]
-    for at, (stack, slot) in enumerate(zip(shares, slots, strict=True)):
-        if slot.state:
-            parts += _without_figures(frame, at, slot, l10n)
-            continue
-        below = 0.0
-        for cause, value in zip(CAUSES, stack, strict=False):
-            if value:
-                title = _titled(l10n, slot, _kind(l10n, cause), l10n.share(value))
-                parts.append(frame.bar(at + 0.14, at + 0.86, below / most, (below + value) / most, cause, title))
-            below += value
+    for at, slot in enumerate(slots):
+        parts += _without_figures(frame, at, slot, l10n)
+    parts += _stacked(frame, CAUSES, shares, most)
+    parts += _figures(frame, slots, CAUSES, lambda counts, cause: _count_and_share(counts, cause, l10n), l10n)
     return frame.render(parts, label)
+
+
+def _count_and_share(counts: Counts, cause: str, l10n: Localizer) -> str:
+    number = getattr(counts, cause)
+    return f"{l10n.count(number)} ({l10n.share(100 * number / counts.inquiries)})"
 
 
 def outage_timeline(
@@ -243,12 +313,12 @@ def outage_timeline(
     days = methods[0].days
     frame = Frame(len(days), 54, mirrored=l10n.persian, top=6)
     parts: list[str] = []
-    for at, of_methods in enumerate(zip(*(method.days for method in methods), strict=True)):
-        states = {_STATES.get(one.coverage) for one in of_methods}
-        gaps = any(one.minutes.unmeasured for one in of_methods)
-        state = ("partly_measured" if gaps else "measured") if None in states else max(map(str, states))
-        title = f"{l10n.day(of_methods[0].day)}{l10n.comma} {l10n('measured_day' if state == 'measured' else state)}"
-        parts.append(frame.bar(at + 0.03, at + 0.97, 0, 1, state, title))
+    for state, run in groupby(enumerate(_measured_states(methods)), key=itemgetter(1)):
+        places = [at for at, _ in run]
+        bars = "".join(frame.outline(at + 0.03, at + 0.97, 0, 1) for at in places)
+        when = " \u2013 ".join(dict.fromkeys(l10n.day(days[at].day) for at in (places[0], places[-1])))
+        title = f"{when}{l10n.comma} {l10n('measured_day' if state == 'measured' else state)}"
+        parts.append(f'<path class="{state}" d="{bars}"><title>{escape(title)}</title></path>')
     parts += frame.slot_labels(day_slots(days, l10n))
     # The longest are drawn first, so that they hide nothing; a short one keeps a minimum width.
     for outage in sorted(outages, key=lambda one: -one.minutes):
@@ -260,6 +330,14 @@ def outage_timeline(
         )
         parts.append(frame.bar(first, end, 0, 1, outage.fault, title))
     return frame.render(parts, label)
+
+
+def _measured_states(methods: Sequence[Timed]) -> Iterable[str]:
+    """How each day of *methods* was measured."""
+    for of_methods in zip(*(method.days for method in methods), strict=True):
+        states = {_STATES.get(one.coverage) for one in of_methods}
+        gaps = any(one.minutes.unmeasured for one in of_methods)
+        yield ("partly_measured" if gaps else "measured") if None in states else max(map(str, states))
 
 
 def _contiguous(points: Iterable[tuple[int, float | None]]) -> Iterable[list[tuple[int, float]]]:

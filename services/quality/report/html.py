@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from estelam.presentation.style import DOCUMENT_POLICY, inline_style
+from estelam.presentation.style import DOCUMENT_POLICY, inline_style, without_blanks
 from quality.evaluation.build import sum_minutes
 from quality.evaluation.report_model import Counts, Coverage, DayReport, MethodReport, Minutes, Named, Outage, Report
 from quality.periods import Month, jalali
@@ -34,7 +34,7 @@ class ReportSignature:
 def render_page(report: Report, language: str, signature: ReportSignature) -> bytes:
     """Render the page in *language*."""
     l10n = Localizer(language)
-    style = files("quality.report").joinpath("templates/report.css").read_text("utf-8")
+    style = without_blanks(files("quality.report").joinpath("templates/report.css").read_text("utf-8"))
     return (
         _environment()
         .get_template("report.html")
@@ -47,7 +47,7 @@ def render_page(report: Report, language: str, signature: ReportSignature) -> by
             month=Month.parse(report.month),
             weekdays=WEEK[language],
             weeks=_weeks,
-            grade=_grade,
+            day_classes=_day_classes,
             totals=charts.day_slots(_totals(report), l10n),
             charts=charts,
             bounds=lambda method: report.latency_bounds(method.service),
@@ -73,21 +73,25 @@ def _environment() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _weeks(method: MethodReport) -> Iterator[Sequence[DayReport | None]]:
-    """The days of the month in weeks that start on Saturday; None for days outside the month."""
-    days: list[DayReport | None] = [None] * jalali(method.days[0].day).weekday()
-    days += method.days
-    days += [None] * (-len(days) % 7)
-    for first in range(0, len(days), 7):
-        yield days[first : first + 7]
+def _weeks(method: MethodReport) -> Iterator[tuple[int, Sequence[DayReport]]]:
+    """The days of the month in weeks that start on Saturday, each after the number of its days of the month before."""
+    before = jalali(method.days[0].day).weekday()
+    for first in range(-before, len(method.days), 7):
+        yield max(-first, 0), method.days[max(first, 0) : first + 7]
+
+
+def _day_classes(minutes: Minutes) -> Markup:
+    """The class attribute of a day's cell in the calendar; none for a day of the best grade, as most are."""
+    marks = ("has-planned", minutes.planned), ("has-gap", minutes.unmeasured and minutes.availability is not None)
+    names = " ".join(filter(None, [_grade(minutes), *(name for name, is_set in marks if is_set)]))
+    return Markup(' class="{}"').format(names) if names else Markup("")
 
 
 def _grade(minutes: Minutes) -> str:
-    """CSS class of a day's cell in the calendar."""
     available = minutes.availability
     if available is None:
         return "is-planned" if minutes.planned else "is-unmeasured" if minutes.unmeasured else "is-absent"
-    grades = ((99.9, "is-full"), (99.5, "is-good"), (99.0, "is-fair"), (95.0, "is-poor"))
+    grades = ((99.9, ""), (99.5, "is-good"), (99.0, "is-fair"), (95.0, "is-poor"))
     return next((name for least, name in grades if available >= least), "is-bad")
 
 

@@ -14,7 +14,7 @@ from quality.report.i18n import Localizer
 
 _VOID: Final = {"meta", "br"}
 _LEFT_OUT: Final = {"head", "a"}
-_CHART_RULE = re.compile(r"(?:\.chart|\.line|\.dot)[^{]*\{[^}]*\}")
+_CHART_RULE = re.compile(r"(?:\.chart|\.line)[^{]*\{[^}]*\}")
 
 
 def render_pdf(page: bytes, report: Report, language: str, figures: bytes) -> bytes:
