@@ -61,15 +61,16 @@ class CommandResult:
         return json.loads(self.out)
 
 
-@contextmanager
-def _logs_apart() -> Iterator[None]:
-    """Keep the logs of services that run in this process out of the output of a command that does too."""
+@pytest.fixture(autouse=True)
+def logs_apart() -> Iterator[None]:
+    """Keep the logs of services that run in this process out of the output of commands that do too.
+
+    A PrintLogger looks up `sys.stdout` at each line, and would write to the command's.
+    """
     before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stdout))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stdout))
+    yield
+    structlog.configure(**before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,7 @@ class CommandLine:
 
     def __call__(self, *arguments: str | Path) -> CommandResult:
         words = [*self.first, *map(str, arguments)]
-        with _logs_apart():
-            done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
+        done = CliRunner().invoke(application(), words, env=dict(self.sandbox.environ))
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return CommandResult(done.exit_code, done.stdout, done.stderr)

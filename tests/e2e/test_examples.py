@@ -98,11 +98,19 @@ JARS = tuple(
         "geronimo-annotation-1.3-spec",
     )
 )
+WELL_KNOWN_TYPES = "/usr/include/google/protobuf/descriptor.proto"
+"""Debian has them in libprotobuf-dev, which its protoc only recommends."""
 GO_SOURCES = tuple(f"/usr/share/gocode/src/google.golang.org/{name}" for name in ("grpc", "protobuf", "genproto"))
 LANGUAGES = {
     "csharp": Language(("dotnet",), _build_csharp, ("dotnet", "bin/client.dll")),
-    "go": Language(("go", "protoc", "protoc-gen-go", "protoc-gen-go-grpc", *GO_SOURCES), _build, ("generated/client",)),
-    "java": Language(("java", "javac", "protoc", "grpc_java_plugin", *JARS), _build, ("sh", "run.sh")),
+    "go": Language(
+        ("go", "protoc", WELL_KNOWN_TYPES, "protoc-gen-go", "protoc-gen-go-grpc", *GO_SOURCES),
+        _build,
+        ("generated/client",),
+    ),
+    "java": Language(
+        ("java", "javac", "protoc", WELL_KNOWN_TYPES, "grpc_java_plugin", *JARS), _build, ("sh", "run.sh")
+    ),
     "typescript": Language(("node", "npm"), _build_typescript, ("node", "dist/client.js")),
     "python": Language((), _nothing, (sys.executable, "client.py")),
 }
