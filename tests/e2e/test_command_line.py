@@ -344,7 +344,7 @@ def test_service_imports() -> None:
         commands = all_commands(root_command())
         for name in ("promissory", "judiciary"):
             implementation(commands[f"{name} serve"].callback)
-        print(*{"pyarrow", "numpy", "jinja2", "h2"} & set(sys.modules))
+        print(*{"pyarrow", "numpy", "jinja2", "h2", "alembic", "psycopg"} & set(sys.modules))
     """
 
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

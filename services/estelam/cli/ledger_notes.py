@@ -11,7 +11,7 @@ from estelam.core.keys import HmacKeyring, SigningKey
 from estelam.core.normalize import check_line
 from estelam.core.settings import StoreSettings
 from estelam.ledger.writer import LedgerWriter
-from estelam.storage.migrate import check_schema
+from estelam.storage.schema import check_schema
 from estelam.storage.store import AccessMode, Store
 
 MAX_TEXT = 200

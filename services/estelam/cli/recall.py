@@ -21,7 +21,7 @@ from estelam.ledger.recall import RecallSource, Snapshot
 from estelam.ledger.recall_runs import RecallRun, store_run
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.storage.coverage import check_feeds
-from estelam.storage.migrate import check_schema
+from estelam.storage.schema import check_schema
 from estelam.storage.store import Store, StoreError
 
 

@@ -17,7 +17,7 @@ from estelam.ledger.recall import Snapshot, settled_snapshot
 from estelam.ledger.verified_rows import VerifiedRows
 from estelam.loading.feed import Feed
 from estelam.loading.stored_rows import digest_stored
-from estelam.storage.migrate import check_schema
+from estelam.storage.schema import check_schema
 from estelam.storage.store import Store
 
 

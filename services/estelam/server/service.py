@@ -43,7 +43,7 @@ from estelam.server.checkpoint_keeper import keep_checkpoint, keep_checkpoints, 
 from estelam.server.grpc_server import run_server
 from estelam.server.witnessing import submit_checkpoints
 from estelam.storage.coverage import check_feeds
-from estelam.storage.migrate import check_schema
+from estelam.storage.schema import check_schema
 from estelam.storage.store import AccessMode, Store
 from estelam.telemetry.metrics import Metrics
 from estelam.telemetry.traces import tracing

@@ -2,8 +2,10 @@
 
 import sqlite3
 
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.exc import DBAPIError
+
+_POSTGRESQL = ("55P03", "40P01")
+"""SQLSTATE of lock_not_available and deadlock_detected."""
 
 
 def is_lock_conflict(error: Exception) -> bool:
@@ -12,4 +14,4 @@ def is_lock_conflict(error: Exception) -> bool:
     if isinstance(cause, sqlite3.Error):
         # An extended code has the primary one in its low byte; errors of the driver itself have none.
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-    return isinstance(cause, LockNotAvailable | DeadlockDetected)
+    return getattr(cause, "sqlstate", None) in _POSTGRESQL

@@ -11,20 +11,18 @@ from collections.abc import Mapping
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from estelam.storage.base import FACTS, LEDGER, AccessMode, StoreError
+from estelam.storage.base import AccessMode, StoreError
 from estelam.storage.grants import Role, grant
 from estelam.storage.lock_conflicts import is_lock_conflict
+from estelam.storage.schema import ENVIRONMENT, chains, check_schema
 from estelam.storage.store import Store, is_single_process
 
 ATTEMPTS = 30
 PAUSE_SECONDS = 1.0
 """Between two attempts, in which waiting batches and loads proceed."""
-_ENVIRONMENT = "estelam.storage:migrations"
 
 
 def migrate(url: str, scripts: str, roles: Mapping[Role, str] | None = None) -> None:
@@ -51,7 +49,7 @@ def migrate(url: str, scripts: str, roles: Mapping[Role, str] | None = None) -> 
         with contextlib.closing(store):
             try:
                 with store.single_writer_lock(), store.transaction() as connection:
-                    for schema, location in _chains(scripts).items():
+                    for schema, location in chains(scripts).items():
                         command.upgrade(alembic_config(location, schema, connection), "head")
                     if not is_single_process(url):
                         grant(connection, roles or {})
@@ -75,34 +73,11 @@ def _is_current(url: str, scripts: str) -> bool:
     return True
 
 
-def check_schema(store: Store, scripts: str) -> None:
-    """Check that both halves of *store* have the newest schema.
-
-    Raises:
-        StoreError: one has not, or the store can't be opened.
-    """
-    try:
-        with store.transaction() as connection:
-            for schema, location in _chains(scripts).items():
-                context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
-                head = ScriptDirectory.from_config(alembic_config(location, schema, connection)).get_current_head()
-                if context.get_current_revision() != head:
-                    raise StoreError("the store's schema is not current; run: estelam migrate")
-    except StoreError:
-        raise
-    except Exception as error:
-        raise StoreError("the store can't be opened; run: estelam migrate") from error
-
-
 def alembic_config(scripts: str, schema: str, connection: Connection) -> Config:
     """Return Alembic's configuration for the chain *scripts* ("package:folder") in *schema*, run on *connection*."""
     config = Config(attributes={"connection": connection, "schema": schema})
-    config.set_main_option("script_location", _ENVIRONMENT)
+    config.set_main_option("script_location", ENVIRONMENT)
     config.set_main_option("version_locations", f"{scripts}/versions")
     # Not a colon, which a location contains.
     config.set_main_option("path_separator", "newline")
     return config
-
-
-def _chains(scripts: str) -> dict[str, str]:
-    return {LEDGER: _ENVIRONMENT, FACTS: scripts}

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, func, make_url, select, table
 
 from estelam.core.addresses import SQLITE, check_store_url
 from estelam.storage.base import FACTS, LEDGER, AccessMode, Backend, LostCommitsError, StoreError
-from estelam.storage.postgresql import PostgreSQL
 from estelam.storage.sqlite import SQLite
 
 __all__ = ["AccessMode", "Store", "StoreError", "is_single_process"]
@@ -133,6 +132,8 @@ def _open(url: str, modes: Mapping[str, AccessMode], on_changed_files: Callable[
     if url.startswith(SQLITE):
         # Not by make_url: it reads `?` and what follows as options, and two stores would share a folder.
         return SQLite(Path(url.removeprefix(SQLITE)), modes, on_changed_files)
+    from estelam.storage.postgresql import PostgreSQL  # noqa: PLC0415 - its driver takes a sixth of a start
+
     return PostgreSQL(make_url(url), modes)
 
 

@@ -19,7 +19,7 @@ from estelam.catalogue.model import Catalogue
 from estelam.core.clock import TEHRAN, Clock
 from estelam.core.exceptions import problem
 from estelam.core.pem import KeyFileError, read_certificates
-from estelam.storage.migrate import check_schema
+from estelam.storage.schema import check_schema
 from estelam.storage.store import AccessMode, Store
 from quality import repository
 from quality.monitor import (

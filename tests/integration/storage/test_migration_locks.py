@@ -12,7 +12,7 @@ from development.sandbox import Sandbox
 from estelam.inquiry.v1.inquiry_pb2 import ANSWER_YES
 from estelam.ledger import search
 from estelam.storage import migrate as migrations
-from estelam.storage import postgresql
+from estelam.storage import postgresql, schema
 from estelam.storage.base import StoreError
 from estelam.storage.grants import Role
 from estelam.storage.migrate import migrate
@@ -54,9 +54,12 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Release:
 
     def make(*statements: str) -> None:
         chain = Path(shutil.copytree(current, tmp_path / "release" / "versions"))
+        (tmp_path / "__init__.py").touch()
+        monkeypatch.syspath_prepend(tmp_path.parent)
         (chain / "9999_next.py").write_text(STEP.format(head=head, statements=statements))
-        chains = {"ledger": str(chain.parent), "facts": PromissorySettings.MIGRATIONS}
-        monkeypatch.setattr(migrations, "_chains", lambda _scripts: chains)
+        chains = {"ledger": f"{tmp_path.name}:release", "facts": PromissorySettings.MIGRATIONS}
+        for module in (migrations, schema):
+            monkeypatch.setattr(module, "chains", lambda _scripts: chains)
 
     return make
 

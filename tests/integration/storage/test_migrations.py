@@ -11,6 +11,7 @@ from sqlalchemy import Inspector, Table, inspect
 from estelam.ledger.tables import entry_table
 from estelam.storage.facts import FACTS_METADATA
 from estelam.storage.migrate import migrate
+from estelam.storage.schema import check_schema
 from estelam.storage.store import AccessMode, Store
 from judiciary.repository import case_table
 from judiciary.settings import JudiciarySettings
@@ -29,12 +30,14 @@ OWN = {
 
 @pytest.mark.parametrize("scripts", OWN)
 def test_tables_are_as_declared(scripts: str, engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """The migrations create the declared tables, with the same columns, types, keys and constraints, and no other."""
+    """The migrations create the newest schema: exactly the declared tables, columns, keys and constraints."""
     others = {table for name, tables in OWN.items() if name != scripts for table in tables}
     tables = [table for table in [*FACTS_METADATA.tables.values()] if table not in others]
     tables += entry_table.metadata.tables.values()
     migrated, declared = (store_url(engine, request, tmp_path / name) for name in ("migrated", "declared"))
     migrate(migrated, scripts)
+    with closing(Store(migrated)) as opened:
+        check_schema(opened, scripts)
     store = Store(declared, facts=AccessMode.CREATE, ledger=AccessMode.CREATE)
     with closing(store), store.transaction() as connection:
         for table in tables:

@@ -25,6 +25,7 @@ from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquirySer
 from estelam.server import grpc_server
 from estelam.storage import migrate as migrations
 from estelam.storage import postgresql
+from estelam.storage.schema import check_schema
 from estelam.storage.store import AccessMode, Store, StoreError
 from tests.conftest import Start, plain_channel, promissory_opening
 from tests.e2e.conftest import NOTE, caller, refusal
@@ -112,7 +113,7 @@ def test_concurrent_migrations_are_safe(cluster: PostgresCluster, sandbox: Sandb
     for thread in threads:
         thread.join(60)
     with closing(Store(url)) as opened:
-        migrations.check_schema(opened, sandbox.promissory().MIGRATIONS)
+        check_schema(opened, sandbox.promissory().MIGRATIONS)
 
     assert [] == faults
 
