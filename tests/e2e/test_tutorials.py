@@ -14,7 +14,7 @@ from development.sandbox import Sandbox
 from tests.support import tutorial
 
 PORTS = {"50051": "promissory", "50052": "judiciary", "50053": "setad", "8443": "api"}
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 250
 
 
 @pytest.fixture(scope="module")

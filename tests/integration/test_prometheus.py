@@ -106,7 +106,8 @@ def test_dashboard_queries(loaded: Sandbox, tmp_path: Path) -> None:
                 expression: query(expression.replace("$__rate_interval", "1m").replace("$service", ".*"))
                 for expression in queries()
             }
-            firing = query('ALERTS{alertname!~"EstelamCertificate.*"}')
+            # Pending ones too, but for those that short-lived certificates or a slow machine's commits cause.
+            firing = query('ALERTS{alertname!~"EstelamCertificate.*|EstelamCommitSlow"}')
 
     empty = {expression for expression, rows in found.items() if not rows}
     assert {one for one in empty if not any(name in one for name in MAY_BE_EMPTY)} == set()

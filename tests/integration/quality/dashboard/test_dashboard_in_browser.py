@@ -123,7 +123,7 @@ def test_refresh(open_page: Open, running_dashboard: RunningDashboard) -> None:
     running_dashboard.quality_store.probe(range(NOW + 1 - DOWN_MINUTES, NOW + 1), NATIONAL_ID, CBI)
     try:
         status = page.get_by_role("status")
-        for _ in range(20):  # a status is kept for ten times as long as it took to read
+        for _ in range(60):  # a status is kept for ten times as long as it took to read
             if "A service reports that it is not serving" in status.inner_text():
                 break
             page.wait_for_timeout(2_000)
