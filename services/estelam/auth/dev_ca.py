@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -44,7 +45,7 @@ class DevCertificateAuthority:
         create_private_folder(folder)
         key = generate_private_key(SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, subject, key, key, since or datetime.now(UTC), lifetime)
+        builder = _builder(subject, subject, key.public_key(), key, since or datetime.now(UTC), lifetime)
         certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
@@ -71,7 +72,7 @@ class DevCertificateAuthority:
         key = generate_private_key(SECP256R1())
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
         builder = self._leaf(
-            common_name or name, organization_ids, key, since or datetime.now(UTC), lifetime, attributes
+            common_name or name, organization_ids, key.public_key(), since or datetime.now(UTC), lifetime, attributes
         )
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if hosts:
@@ -79,6 +80,19 @@ class DevCertificateAuthority:
                 x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
             )
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
+
+    def issue_for(
+        self, request: x509.CertificateSigningRequest, organization_id: str, *, lifetime: timedelta
+    ) -> x509.Certificate:
+        """Return a TLS client certificate of *organization_id* for the key of *request*, valid for *lifetime* from now.
+
+        Of the request, the key and the common name are taken, and no extension.
+        """
+        named = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        name, public = str(named[0].value) if named else organization_id, request.public_key()
+        builder = self._leaf(name, [organization_id], public, datetime.now(UTC), lifetime)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        return builder.add_extension(usage, critical=False).sign(self._key, SHA256())
 
     def issue_signing(
         self,
@@ -90,7 +104,7 @@ class DevCertificateAuthority:
     ) -> Path:
         """Issue an Ed25519 certificate *name*.crt with its key, for signing checkpoints and for nothing else."""
         key = Ed25519PrivateKey.generate()
-        builder = self._leaf(name, [organization_id], key, since or datetime.now(UTC), lifetime)
+        builder = self._leaf(name, [organization_id], key.public_key(), since or datetime.now(UTC), lifetime)
         builder = builder.add_extension(x509.ExtendedKeyUsage([_DOCUMENT_SIGNING]), critical=True)
         return _write(self.folder, name, key, builder.sign(self._key, SHA256()))
 
@@ -98,7 +112,7 @@ class DevCertificateAuthority:
         self,
         name: str,
         organization_ids: Sequence[str],
-        key: PrivateKey,
+        key: CertificatePublicKeyTypes,
         since: datetime,
         lifetime: timedelta,
         attributes: Sequence[x509.NameAttribute[str]] = (),
@@ -120,7 +134,7 @@ class DevCertificateAuthority:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: PrivateKey,
+    key: CertificatePublicKeyTypes,
     issuer_key: PrivateKey,
     since: datetime,
     lifetime: timedelta,
@@ -130,11 +144,11 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(since - _CLOCK_SLACK)
         .not_valid_after(since + lifetime)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
 

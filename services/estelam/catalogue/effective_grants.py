@@ -20,7 +20,8 @@ def access_table(catalogue: Catalogue) -> AccessTable:
 def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Grant]:
     """Yield the grant of each caller that *grant* applies to.
 
-    Yields nothing for a service that is listed only, and while an approval that the grant needs is missing.
+    Yields nothing for a service that is listed only, while the grant is staged, and while an approval that it needs is
+    missing.
     """
     service, first_day = catalogue.service(grant.service), effective_from(catalogue, grant)
     method = service.method(grant.method) if service else None
@@ -42,7 +43,9 @@ def effective_grants(catalogue: Catalogue, grant: Grant) -> Iterator[grants.Gran
 
 
 def effective_from(catalogue: Catalogue, grant: Grant) -> date | None:
-    """Return the day from which *grant* applies and its approvals are given; None while one is missing."""
+    """Return the day from which *grant* applies and its approvals are given; None if one is missing or it is staged."""
+    if grant.staged:
+        return None
     first_day = grant.since
     for approval in required_approvals(catalogue, grant).values():
         if approval is None:
@@ -84,6 +87,8 @@ class GrantStatus(StrEnum):
 
     INCOMPLETE = "incomplete"
     """An approval is missing."""
+    STAGED = "staged"
+    """It is prepared, and not active yet."""
     PENDING = "pending"
     IN_FORCE = "in_force"
     ENDED = "ended"
@@ -91,6 +96,8 @@ class GrantStatus(StrEnum):
 
 def grant_status(catalogue: Catalogue, grant: Grant, day: date) -> GrantStatus:
     """Return the status of *grant* on *day*."""
+    if grant.staged:
+        return GrantStatus.STAGED
     first_day = effective_from(catalogue, grant)
     if first_day is None:
         return GrantStatus.INCOMPLETE

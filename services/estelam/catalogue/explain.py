@@ -84,7 +84,7 @@ def _granted(catalogue: Catalogue, target: Target, grant: Grant) -> Explanation:
 
 def _denial_reasons(catalogue: Catalogue, grant: Grant, day: date) -> list[str]:
     """Return every reason why *grant* does not apply on *day*."""
-    reasons = []
+    reasons = ["is staged, not active"] if grant.staged else []
     for kind, approval in required_approvals(catalogue, grant).items():
         name = _APPROVALS[kind]
         if approval is None:

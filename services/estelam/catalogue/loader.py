@@ -1,5 +1,6 @@
 """Read a catalogue folder: strict YAML, every issue reported with its file, line and location."""
 
+import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,13 +48,52 @@ class CatalogueError(AccessConfigError):
         self.issues = tuple(issues)
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueState:
+    """A catalogue with the bytes that it was parsed from."""
+
+    catalogue: Catalogue
+    contents: Mapping[str, bytes]
+    """The content of each file, by its name."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the files, hexadecimal; in the folder: `LC_ALL=C sha256sum *.yaml | sha256sum`."""
+        lines = (f"{hashlib.sha256(raw).hexdigest()}  {file}\n" for file, raw in sorted(self.contents.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def read_catalogue(folder: Path) -> Catalogue:
     """Read and validate the catalogue in *folder*.
 
     Raises:
         CatalogueError: a file can't be read, a record does not match the schema, or records contradict each other.
     """
-    files = {name: _YamlFile(folder / file) for name, file in FILES.items()}
+    return read_state(folder).catalogue
+
+
+def read_state(folder: Path) -> CatalogueState:
+    """Read each file of the catalogue in *folder* once; validate what was read.
+
+    Raises:
+        CatalogueError: as `read_catalogue`.
+    """
+    found = {file: _read(folder / file) for file in FILES.values()}
+    catalogue = _parse(folder, found)
+    return CatalogueState(catalogue, {file: raw for file, raw in found.items() if isinstance(raw, bytes)})
+
+
+def parse_catalogue(folder: Path, contents: Mapping[str, bytes]) -> Catalogue:
+    """Return the catalogue that the files of *folder* would hold with *contents*, by file name.
+
+    Raises:
+        CatalogueError: a record does not match the schema, or records contradict each other.
+    """
+    return _parse(folder, contents)
+
+
+def _parse(folder: Path, contents: "Mapping[str, bytes | _UnreadableError]") -> Catalogue:
+    files = {name: _YamlFile(folder / file, contents[file]) for name, file in FILES.items()}
     for name, file in files.items():
         file.require_only(name)
     issues = [issue for file in files.values() for issue in file.issues]
@@ -85,6 +125,7 @@ class _YamlFile:
     """One parsed file: its plain values, and the line of each."""
 
     path: Path
+    raw: "bytes | _UnreadableError"
     content: dict[str, Any] = field(default_factory=dict)
     issues: list[ConfigIssue] = field(default_factory=list)
     _lines: dict[Location, int] = field(default_factory=dict)
@@ -115,14 +156,12 @@ class _YamlFile:
         return next((self._lines[prefix] for prefix in prefixes if prefix in self._lines), 1)
 
     def _root(self) -> yaml.Node:
+        if isinstance(self.raw, _UnreadableError):
+            raise self.raw
+        if len(self.raw) > MAX_FILE_BYTES:
+            raise _UnreadableError("is larger than 1 MiB")
         try:
-            with self.path.open("rb") as file:
-                raw = file.read(MAX_FILE_BYTES + 1)
-            if len(raw) > MAX_FILE_BYTES:
-                raise _UnreadableError("is larger than 1 MiB")
-            node = yaml.compose(raw.decode("utf-8-sig"), Loader=yaml.CSafeLoader)
-        except OSError as error:
-            raise _UnreadableError(f"can't be read: {(error.strerror or 'input failed').lower()}") from None
+            node = yaml.compose(self.raw.decode("utf-8-sig"), Loader=yaml.CSafeLoader)
         except UnicodeDecodeError:
             raise _UnreadableError("is not UTF-8") from None
         except yaml.MarkedYAMLError as error:
@@ -160,6 +199,14 @@ class _UnreadableError(Exception):
     def __init__(self, message: str, line: int = 1) -> None:
         super().__init__(message)
         self.line = line
+
+
+def _read(path: Path) -> bytes | _UnreadableError:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return _UnreadableError(f"can't be read: {(error.strerror or 'input failed').lower()}")
 
 
 def _scalar(node: yaml.Node, line: int) -> Any:

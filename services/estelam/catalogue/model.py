@@ -124,6 +124,8 @@ class Grant(Record):
     since: Day
     until: Day | None = None
     """The last day, included."""
+    staged: bool = False
+    """Whether the grant is prepared only: it gives no access until the key is removed."""
     quota: Quota | None = None
     required_metadata: list[RequiredMetadata] = []
     note: Text | None = None

@@ -29,6 +29,8 @@ OWN_GROUPS: Mapping[str, tuple[str, str]] = {
     "dev-ca": ("dev_ca", "Issue certificates for development."),
     "config": ("config", "Check and show the settings."),
     "catalogue": ("catalogue", "Show and validate parties, services, grants and registries."),
+    "onboarding": ("onboarding", "Give a consumer access, step by step, from its request to its first answer."),
+    "offboarding": ("offboarding", "End a consumer's access, step by step, and check that it has ended."),
     "compat": ("compat", "Check a release for backward compatibility, and publish it."),
     "contract": ("contract", "Export the contract for other languages."),
     "data-model": ("data_model", "Export the data reference model."),

@@ -4,6 +4,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 _CURVES = {SECP256R1.name: "P-256", SECP384R1.name: "P-384", "secp521r1": "P-521"}
@@ -31,7 +32,11 @@ def works_with_tls(certificate: x509.Certificate) -> bool:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return False
+    return certificate.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS and is_tls_key(key)
+
+
+def is_tls_key(key: CertificatePublicKeyTypes) -> bool:
+    """Whether certificates of *key* work with TLS, unless one declares it a key for RSA-PSS alone."""
     if isinstance(key, RSAPublicKey):
-        is_pss = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
-        return not is_pss and key.key_size >= MIN_RSA_BITS
+        return key.key_size >= MIN_RSA_BITS
     return isinstance(key, EllipticCurvePublicKey) and key.curve.name in TLS_CURVES

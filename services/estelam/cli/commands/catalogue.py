@@ -253,6 +253,7 @@ def _status(catalogue: Catalogue, grant: Grant, today: date) -> str:
     start = effective_from(catalogue, grant)
     texts = {
         GrantStatus.INCOMPLETE: "an approval is missing",
+        GrantStatus.STAGED: "staged, not active",
         GrantStatus.PENDING: f"from {start and dates.format_both(start)}",
         GrantStatus.IN_FORCE: "in force",
         GrantStatus.ENDED: "ended",
