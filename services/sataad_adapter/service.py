@@ -87,7 +87,7 @@ def run_adapter(
                 raise ConnectionError("the ministry's service reports that it is not serving")
 
         keys = ProviderKeys(settings.provider_certificates, settings.provider_retired_keys, clock)
-        access, outages = Authorizer(AccessSource(settings.access), clock), OutageSchedule(settings.outages, clock)
+        access, outages = Authorizer(AccessSource.of(settings), clock), OutageSchedule(settings.outages, clock)
         authenticator = Authenticator(settings, is_denied=access.is_denied, clock=clock)
         metrics.watch_expiry("client", lambda: client_expires_at)
         metrics.watch_files("access", access.is_current)

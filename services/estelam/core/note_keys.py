@@ -66,7 +66,7 @@ class NoteKey:
         return key
 
 
-_SIGNS = {KeyKind.NOTE: "signs checkpoints", KeyKind.COSIGNATURE: "cosigns them"}
+_SIGNS = {KeyKind.NOTE: "signs notes", KeyKind.COSIGNATURE: "cosigns them"}
 
 
 def read_keys(path: Path, kind: KeyKind) -> list[NoteKey]:

@@ -87,6 +87,15 @@ class SettingsSection(BaseModel):
         return self._origins.get(name, f"{self.SECTION}.{name}")
 
 
+def _check_approvers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    keys = [NoteKey.parse(text, KeyKind.NOTE) for text in texts]
+    if len(keys) == 1:
+        raise ValueError("a change needs two approvers; name two or more, or none")
+    if len({key.name for key in keys}) < len(keys) or len({key.public.public_bytes_raw() for key in keys}) < len(keys):
+        raise ValueError("two approvers have the same name or the same key, so that one person could approve alone")
+    return texts
+
+
 class ServingSettings(SettingsSection):
     """Settings of every gRPC service."""
 
@@ -119,6 +128,12 @@ class ServingSettings(SettingsSection):
     also after a start. Default on SQLite: the store's FOLDER.revocation; else none, name one on each host."""
     access: Path
     """Grants and deny list: a catalogue folder, or an access table (TOML). A change is in force within a second."""
+    access_approvers: Annotated[tuple[str, ...], AfterValidator(_check_approvers)] = ()
+    """Verifier keys (NAME+HASH+KEY) of those who approve changes of the catalogue, as `estelam catalogue approver`
+    prints them. With any, no catalogue is loaded unless two of them have signed its change file."""
+    kept_access: Path | None = None
+    """The file in which the service keeps the newest approved change of the catalogue in force; it takes no older one,
+    also after a start. Default on SQLite: the store's FOLDER.access; else none, name one on each host."""
     outages: Path | None = None
     """The file (TOML) of announced outages, during which the service refuses; without it, there are none."""
     trusted_proxy_keys: tuple[Fingerprint, ...] = ()

@@ -16,7 +16,7 @@ def check_serving_files(settings: ServingSettings) -> None:
         KeyFileError, AccessConfigError: a file can't be used.
         OSError: a file can't be read.
     """
-    AccessSource(settings.access).load()
+    AccessSource.of(settings, keeps=False).load()
     Authenticator(settings, is_denied=lambda _certificate: False, clock=Clock())
     ReloadingCredentials(settings)
 

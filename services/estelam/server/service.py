@@ -92,7 +92,7 @@ def run_recording_service(
     """
     clock = clock or monotonic_wall_clock(Clock())
     metrics = Metrics()
-    source = AccessSource(settings.access)
+    source = AccessSource.of(settings)
     lookups = {**mandated, LIST_CHANGED_ANSWERS: list_changed_answers}
     (service,) = {method.service for method in mandated}
     authorizer = Authorizer(source, clock)

@@ -1,5 +1,6 @@
 """`estelam catalogue`: show and validate the services of the exchange and the grants to call them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from estelam.cli.options import Archive, AsJson, Catalogue
 
 app = typer.Typer(no_args_is_help=True)
 implemented = implemented_in("estelam.cli.commands.catalogue")
+approving = implemented_in("estelam.cli.commands.catalogue_approval")
 
 
 @app.command()
@@ -80,6 +82,41 @@ def explain_call(
     """Explain by which grant, clause and quota a call would be authorized, or why not.
 
     Exit 0: it would be authorized; 20: it would not; 2: the catalogue has no such name.
+    """
+
+
+PersonKey = Annotated[
+    Path,
+    typer.Option(metavar="FILE", help="The approver's Ed25519 private key (PEM).", autocompletion=complete.files),
+]
+PersonName = Annotated[str, typer.Option(help="The name of the key, without blanks: that of its owner or office.")]
+
+
+@app.command()
+@approving
+def approver(key: PersonKey, name: PersonName, as_json: AsJson = False) -> None:
+    """Print an approver's verifier key, which services have in `access_approvers`."""
+
+
+@app.command()
+@approving
+def approve(
+    key: PersonKey,
+    name: PersonName,
+    reason: Annotated[str | None, typer.Option(help="Why the catalogue changes, on one line: of a new change.")] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The catalogue before the change: print what differs.", autocompletion=complete.files
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be signed, and sign nothing.")] = False,
+    catalogue: Catalogue = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the catalogue as it is: a new change, or one that somebody else has signed already.
+
+    Exit 0: it is signed, by this key too; 2: this key has signed it already, or an option is missing.
     """
 
 
