@@ -35,12 +35,13 @@ def suite_of_the_tutorials(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["api", "bulk", "loading", "exchange"])
+@pytest.mark.parametrize("page", ["api", "bulk", "loading", "exchange", "onboarding"])
 def test_tutorial(page: str, suite_of_the_tutorials: tuple[Sandbox, dict[str, str]], tmp_path: Path) -> None:
     """Every `sh` block succeeds in order in one shell, and prints the lines that the page shows below it."""
     sandbox, ports = suite_of_the_tutorials
     (tmp_path / ".estelam").symlink_to(sandbox.folder)
     (tmp_path / "samples").symlink_to(SAMPLES)
+    (tmp_path / "catalogue").symlink_to(CATALOGUE)
     path = tutorial.DOCS / f"{page}.md"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESTELAM_")}
     environ = {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
