@@ -24,7 +24,7 @@ from sataad_adapter.web.batch import (
     read_list,
 )
 from sataad_adapter.web.officer import OfficerUi
-from sataad_adapter.web.pages import ExpiredResult, find_result, owner_of, read_upload, redirect, show_page
+from sataad_adapter.web.pages import ExpiredResult, find_result, owner_of, read_form, read_upload, redirect, show_page
 from sataad_adapter.web.results import Owner, Results
 
 MAX_BATCHES: Final = 32
@@ -37,7 +37,7 @@ REFRESH_SECONDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class RejectedList:
-    """A list that was not started, with what was typed beside it."""
+    """A list that was not started, or not sent yet, with what was typed beside it."""
 
     typed: Mapping[str, str]
     violations: Sequence[Violation] = ()
@@ -70,12 +70,22 @@ class BatchPages:
         session.set_agency(request, response, form.normalized_fields(typed)[form.AGENCY])
         return response
 
+    async def keep(self, request: Request, _language: str) -> Response:
+        """Keep what is typed, and redirect to the form in the other language; the file has to be chosen again."""
+        typed = await read_form(request, MAX_LIST_BYTES)
+        before = self._results.find(owner_of(request), typed.get("result", ""))
+        kept = RejectedList(typed)
+        if isinstance(before, RejectedList):
+            still = [each for each in before.violations if typed.get(each.field) == before.typed.get(each.field)]
+            kept = RejectedList(typed, still, problem="" if typed.get("list") else before.problem)
+        return redirect(request, "batch", self._results, kept)
+
     async def progress(self, request: Request, language: str) -> Response:
         """Show how far a list is, or its answers; it asks nothing."""
         batch = find_result(request, self._results)
         if isinstance(batch, RejectedList):
             took_turn(request)  # when it was sent
-            return _show_form(request, language, batch)
+            return _show_form(request, language, batch, request.path_params["address"])
         unanswered = [row for row in batch.output() if row["answer"] == UNANSWERED]
         return show_page(
             request,
@@ -121,7 +131,7 @@ class BatchPages:
         return batch
 
 
-def _show_form(request: Request, language: str, rejected: RejectedList) -> Response:
+def _show_form(request: Request, language: str, rejected: RejectedList, address: str = "") -> Response:
     status = 503 if rejected.is_busy else 400 if rejected.problem or rejected.violations else 200
     return show_page(
         request,
@@ -130,6 +140,7 @@ def _show_form(request: Request, language: str, rejected: RejectedList) -> Respo
         status=status,
         typed=rejected.typed,
         rejected=rejected,
+        result=address,
         columns=tuple(NOTES.fields),
         max_rows=MAX_ROWS,
         minutes=round(BATCH_SECONDS / 60),

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -21,7 +21,7 @@ from estelam.data_model import openapi
 from estelam.receipts import checkpoint
 from estelam.receipts.problems import InvalidReceipt, ReceiptProblem, Verdict
 from estelam.setad.v1 import note_verification_pb2 as pb
-from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized
+from estelam.web.i18n import LANGUAGE_REDIRECT, SLASH_REDIRECT, View, localized, site_root
 from estelam.web.middleware import ErrorBoundary, mark_refusal, took_turn
 from sataad_adapter.web import csrf, form, receipts, session
 from sataad_adapter.web.batch import Batches
@@ -80,10 +80,12 @@ def officer_app(ui: OfficerUi, running: Batches, hosts: Sequence[str]) -> ASGIAp
         view("", pages.blank),
         view("", pages.ask, "POST"),
         view("answers/{address}", pages.answer),
+        view("answers/{address}/typed", pages.keep_beside, "POST"),
         view("typed", pages.keep, "POST"),
         view("typed/{address}", pages.typed),
         view("batch", batches.blank),
         view("batch", batches.start, "POST"),
+        view("batch/typed", batches.keep, "POST"),
         view("batch/{address}", batches.progress),
         view("batch/{address}/stop", batches.stop, "POST"),
         view("batch/{address}/answers.csv", batches.answers),
@@ -142,9 +144,18 @@ class _Pages:
         """Show the result of an inquiry that was made: the answer, or that there is none. It asks nothing."""
         inquiry = find_result(request, self._inquiries)
         took_turn(request)  # when it was made
+        draft = self._drafts.find(owner_of(request), request.query_params.get("typed", ""))
+        typed = draft.typed if draft else inquiry.typed
         if isinstance(inquiry.outcome, Refusal):
-            return _show_refused(request, language, inquiry, inquiry.outcome, self._ui.clock.now())
-        return _show_answered(request, language, inquiry, inquiry.outcome)
+            return _show_refused(request, language, inquiry, inquiry.outcome, self._ui.clock.now(), typed)
+        return _show_answered(request, language, inquiry, inquiry.outcome, typed)
+
+    async def keep_beside(self, request: Request, language: str) -> Response:
+        """Keep what is typed below a result, and redirect to both in the other language. It asks nothing."""
+        typed = await read_form(request, MAX_INQUIRY_BYTES)
+        find_result(request, self._inquiries)
+        draft = self._drafts.keep(owner_of(request), Draft(typed, (), asked=False))
+        return RedirectResponse(f"{site_root(request)}{language}/answers/{_address(request)}?typed={draft}", 303)
 
     async def keep(self, request: Request, _language: str) -> Response:
         """Keep what is typed, and redirect to the form in the other language. It asks nothing."""
@@ -215,14 +226,17 @@ class _Pages:
             return CheckedReceipt(problem=error.problem, detail=error.detail)
 
 
-def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.VerifyNoteResponse) -> Response:
-    """Show YES and the parties, or NO."""
+def _show_answered(
+    request: Request, language: str, inquiry: Inquiry, reply: pb.VerifyNoteResponse, typed: Typed
+) -> Response:
+    """Show YES and the parties, or NO, and below it the form with *typed*."""
     sent = form.parse_form(inquiry.typed)
     return show_page(
         request,
         language,
         "answer.html",
-        typed=inquiry.typed,
+        typed=typed,
+        is_changed=_is_changed(inquiry, typed),
         sent=sent,
         case=form.parse_case(inquiry.typed),
         reply=reply,
@@ -232,8 +246,10 @@ def _show_answered(request: Request, language: str, inquiry: Inquiry, reply: pb.
     )
 
 
-def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Refusal, now: datetime) -> Response:
-    """Show that there is no answer; the form with its mistakes if there are any."""
+def _show_refused(
+    request: Request, language: str, inquiry: Inquiry, refusal: Refusal, now: datetime, typed: Typed
+) -> Response:
+    """Show that there is no answer, and below it the form with *typed*; the form with its mistakes if there are any."""
     retry_at = inquiry.ended_at + timedelta(seconds=refusal.retry_seconds or 0)
     wait_seconds = max(0, ceil((retry_at - now).total_seconds()))
     violations = _violations(refusal)
@@ -242,7 +258,9 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
         language,
         "verify.html" if violations else "unanswered.html",
         status=openapi.http_status(refusal.reason),
-        typed=inquiry.typed,
+        typed=typed,
+        sent=inquiry.typed,
+        is_changed=_is_changed(inquiry, typed),
         violations=violations,
         asked=_is_asked(inquiry),
         result=_address(request),
@@ -256,6 +274,11 @@ def _show_refused(request: Request, language: str, inquiry: Inquiry, refusal: Re
     if refusal.retry_seconds is not None:
         response.headers["retry-after"] = str(wait_seconds)
     return response
+
+
+def _is_changed(inquiry: Inquiry, typed: Typed) -> bool:
+    """Whether the form below a result holds something else than what was sent."""
+    return any(typed.get(name, "") != inquiry.typed.get(name, "") for name in form.INPUTS)
 
 
 def _violations(refusal: Refusal) -> list[Violation]:

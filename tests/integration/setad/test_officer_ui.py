@@ -352,13 +352,12 @@ def proven_index(page: str) -> int:
 def test_result_is_shown_again(officer: httpx.Client) -> None:
     """A reload and the other language show the same answer, and the ministry's ledger has no further entry."""
     answer = ask(officer, TYPED | {"amount_rials": "1"})
-    language = re.search(r'class="language" href="([^"]+)"', answer.text)
-    assert language
-    again = [officer.get(answer.url), officer.get(answer.url.join(language[1])), officer.get(answer.url)]
+    switched = officer.post(switch_of(answer), data=TYPED)
+    again = [officer.get(answer.url), switched, officer.get(switched.url), officer.get(answer.url)]
     index = proven_index(answer.text)
 
-    assert [(200, "no status")] * 3 == [(page.status_code, verdict(page)) for page in again]
-    assert [index] * 3 == [proven_index(page.text) for page in again]
+    assert [(200, "no status")] * 4 == [(page.status_code, verdict(page)) for page in again]
+    assert [index] * 4 == [proven_index(page.text) for page in again]
     assert index + 1 == proven_index(ask(officer).text)
 
 
@@ -379,6 +378,44 @@ def test_language_switch_keeps_typed_text(officer: httpx.Client) -> None:
         assert ["amount_rials"] == re.findall(r'id="(\w+)_error"', page.text)
     assert ('value="1404"' in blank.text, "_error" in blank.text) == (True, False)
     assert index + 1 == proven_index(ask(officer).text)
+
+
+def switch_of(page: httpx.Response) -> str:
+    """The address to which the page's language switch sends its form."""
+    found = re.search(r'class="language"[^>]* formaction="([^"]+)"', page.text)
+    assert found
+    return str(page.url.join(found[1]))
+
+
+def test_language_switch_below_a_result(officer: httpx.Client, offline: Adapter) -> None:
+    """Below an answer, and where there is none, the other language shows the form as it was typed, unfolded."""
+    typed = TYPED | {"serial": "13", "case_reference": "A <1>"}
+    with open_browser(offline) as other:
+        for browser in (officer, other):
+            result = ask(browser, TYPED | {"amount_rials": "1"})
+            switched = browser.post(switch_of(result), data=typed)
+            back = browser.post(switch_of(switched), data=typed)
+
+            assert (result.status_code, "fa") == (switched.status_code, switched.url.path.split("/")[1])
+            assert '<details class="another">' in result.text
+            for page in (switched, back):
+                assert all(f'value="{value}"' in page.text for value in ("13", "A &lt;1&gt;"))
+                assert '<details class="another" open>' in page.text
+
+
+def test_language_switch_of_a_list(officer: httpx.Client) -> None:
+    """The other language shows the list's form as it was typed, with the problems of what is unchanged."""
+    typed = {"executive_agency_id": "ن", "case_reference": "A <1>"}
+    rejected = officer.post("/en/batch", data=typed, files={"list": ("notes.csv", b"a\n1\n")})
+    blank = officer.post(switch_of(officer.get("/en/batch")), data=typed)
+    result = re.search(r'name="result" value="([^"]+)"', rejected.text)
+    assert result
+    same = officer.post(switch_of(rejected), data=typed | {"result": result[1]})
+    changed = officer.post(switch_of(rejected), data=typed | {"executive_agency_id": "A", "result": result[1]})
+
+    assert [200, 400, 200] == [page.status_code for page in (blank, same, changed)]
+    assert all('value="A &lt;1&gt;"' in page.text and 'lang="fa"' in page.text for page in (blank, same, changed))
+    assert [False, True, False] == ["executive_agency_id_error" in page.text for page in (blank, same, changed)]
 
 
 def test_cookie_over_https(officer: httpx.Client) -> None:
