@@ -114,7 +114,7 @@ class FaultyBackend:
         number = number_of(inquiry)
         match number and self._fault_of(number):
             case "quota-exhausted":
-                acquire(TokenBucket(_DRAINED, 0.0, 0.0), _POLICY)
+                acquire(TokenBucket(_DRAINED, [0.0, 0.0]), _POLICY)
             case "overload":
                 raise Refusal(Reason.OVERLOADED)
             case "store-down":

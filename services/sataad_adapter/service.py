@@ -9,6 +9,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
+from estelam.auth.shared_buckets import rate_limiter
 from estelam.catalogue.access_source import AccessSource
 from estelam.client.channel import ClientIdentity, channel
 from estelam.core.clock import Clock
@@ -78,6 +79,7 @@ def run_adapter(
         channel(settings.provider, identity) as ministry,
         contextlib.closing(Timers()) as timers,
         tracing(settings.SECTION, settings.traces, settings.traces_ratio) as traced,
+        rate_limiter(settings, clock) as limiter,
     ):
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
@@ -100,6 +102,7 @@ def run_adapter(
             authenticator=authenticator,
             authorizer=access,
             outages=outages,
+            rate_limiter=limiter,
             backend=wrap_backend(ministry_backend, timers),
             pacer=pacer,
             metrics=metrics,

@@ -32,7 +32,8 @@ SECONDS = 30
 def on_postgresql(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A sandbox on PostgreSQL with the samples."""
     stores = {name: cluster.url(cluster.database()) for name in STORING}
-    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("on_postgresql"), stores=stores)
+    # Quotas suffice for all tests, and hardly refill.
+    sandbox = suite.create_sandbox(tmp_path_factory.mktemp("on_postgresql"), stores=stores, rate=0.001)
     suite.load_samples(sandbox)
     return sandbox
 
@@ -109,6 +110,18 @@ def test_workers_share_one_ledger(on_postgresql: Sandbox, service: ServiceProces
     ask(on_postgresql, service, 30)
 
     assert before + 30 == entries()
+
+
+def test_workers_share_quotas(on_postgresql: Sandbox, service: ServiceProcess) -> None:
+    """Each call takes a token of its caller's one quota, whichever worker answers it."""
+    left = []
+    for _ in range(10):
+        with channel(service.address, ClientIdentity.named(on_postgresql.pki, "setad")) as opened:
+            _, call = PromissoryNoteInquiryServiceStub(opened).CheckNote.with_call(NOTE, timeout=SECONDS)
+            limits = str(dict(call.trailing_metadata())["ratelimit"])
+            left.append(int(limits.partition(";r=")[2].partition(";")[0]))
+
+    assert list(range(left[0], left[0] - len(left), -1)) == left
 
 
 def test_sqlite_allows_one_worker(sandbox: Sandbox) -> None:

@@ -39,6 +39,12 @@ class Quota(BaseModel):
             raise ValueError(f"rate: refills the bucket in more than {MAX_SHOWN:,} seconds; raise it, or lower burst")
         return self
 
+    def divided(self, hosts: int) -> "Quota":
+        """Return the part of each of *hosts* that serve; its burst is rounded down, and at least 1."""
+        if hosts == 1:
+            return self
+        return self.model_copy(update={"rate": self.rate / hosts, "burst": max(1, self.burst // hosts)})
+
 
 class Grant(BaseModel):
     """One caller's permission to call one method."""

@@ -6,9 +6,10 @@ Calls are admitted in one thread, and charged for the cost of a NO in another.
 import math
 import random
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, MutableSequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from estelam.auth.grants import MAX_SHOWN, Quota
 from estelam.core.clock import Clock
@@ -23,35 +24,74 @@ class TokenBucket:
     """The tokens left at a monotonic instant."""
 
     quota: Quota
-    tokens: float
-    filled: float
-    """Monotonic seconds of the last refill."""
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    state: "MutableSequence[float] | memoryview[float]"
+    """The tokens, and the monotonic seconds of the last refill."""
+    lock: AbstractContextManager[object] = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @classmethod
+    def full(cls, quota: Quota, now: float) -> "TokenBucket":
+        """Return a full bucket of this process."""
+        return cls(quota, [float(quota.burst), now])
+
+    @property
+    def tokens(self) -> float:
+        """The tokens left; below 0 after answers NO that cost more than one."""
+        return float(self.state[0])
+
+    @tokens.setter
+    def tokens(self, value: float) -> None:
+        self.state[0] = value
 
     def refill(self, now: float) -> None:
         """Add the tokens regained since the last refill; *now* is in monotonic seconds."""
         with self.lock:
-            self.tokens = min(self.quota.burst, self.tokens + (now - self.filled) * self.quota.rate)
-            self.filled = now
+            tokens, filled = self.state
+            # Another process may have filled it at a later instant than this one's.
+            if (elapsed := now - filled) > 0:
+                self.state[0] = min(float(self.quota.burst), tokens + elapsed * self.quota.rate)
+                self.state[1] = now
+
+
+class BucketSource(Protocol):
+    """Where a rate limiter has its buckets from."""
+
+    def bucket(self, caller: Hashable, policy: str, quota: Quota, now: float) -> TokenBucket:
+        """Return the bucket of one caller, method and quota; a new one is full."""
+
+
+class OwnBuckets:
+    """Buckets of this process alone."""
+
+    def bucket(self, _caller: Hashable, _policy: str, quota: Quota, now: float) -> TokenBucket:
+        """Return a full bucket."""
+        return TokenBucket.full(quota, now)
 
 
 class RateLimiter:
-    """The token buckets of one process. A changed quota starts with a full bucket."""
+    """The token buckets of callers. A changed quota starts with a full bucket.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: The clock.
+        source: Where buckets come from.
+        hosts: The hosts that serve: each gives this part of a quota's rate and burst.
+    """
+
+    def __init__(self, clock: Clock, source: BucketSource | None = None, hosts: int = 1) -> None:
         self._clock = clock
+        self._source = source or OwnBuckets()
+        self._hosts = hosts
         self._lock = threading.Lock()
-        self._buckets: dict[tuple[Hashable, str], TokenBucket] = {}
+        self._buckets: dict[tuple[Hashable, str], tuple[Quota, TokenBucket]] = {}
 
     def bucket(self, caller: Hashable, policy: str, quota: Quota) -> TokenBucket:
         """Return the bucket of one caller and method, refilled."""
         with self._lock:
             now = self._clock.monotonic()
-            bucket = self._buckets.get((caller, policy))
-            if bucket is None or bucket.quota is not quota:
-                if bucket is None or bucket.quota != quota:
-                    bucket = TokenBucket(quota, float(quota.burst), now)
-                self._buckets[caller, policy] = bucket
+            granted, bucket = self._buckets.get((caller, policy), (None, None))
+            if bucket is None or granted is not quota:
+                if bucket is None or granted != quota:
+                    bucket = self._source.bucket(caller, policy, quota.divided(self._hosts), now)
+                self._buckets[caller, policy] = quota, bucket
             bucket.refill(now)
         return bucket
 

@@ -103,6 +103,11 @@ class ServingSettings(SettingsSection):
     """host:port of the gRPC server; port 0 takes a free port."""
     shares_port: bool = False
     """Whether other processes may listen on the same port; `serve` sets it for its workers."""
+    quota_table: Path | None = None
+    """The file in which the workers of a host share what is left of quotas. Default: none for one worker, and else a
+    temporary one."""
+    quota_hosts: int = Field(default=1, ge=1, le=1000)
+    """Hosts that serve: each gives callers this part of a grant's rate and burst."""
     metrics_listen: HostPort = "127.0.0.1:0"
     """host:port of the metrics and `/ready`, over plain HTTP; each of several workers takes the next port."""
     traces: Url | None = None

@@ -139,6 +139,7 @@ class InquiryHandler:
         authenticator: Authenticator,
         authorizer: Authorizer,
         outages: OutageSchedule,
+        rate_limiter: RateLimiter,
         backend: AnswerBackend,
         pacer: Pacer,
         metrics: Metrics,
@@ -158,7 +159,7 @@ class InquiryHandler:
         self._request_timeout_seconds = request_timeout_seconds
         self._is_forwarding = is_forwarding
         self._tracing = tracing or NoTracing()
-        self._rate_limiter = RateLimiter(clock)
+        self._rate_limiter = rate_limiter
         # Refusals are recorded and logged, limited for each caller, so that no caller can fill the disk with them.
         self._refusal_record_quota = refusal_record_quota
         self._refusal_limiter = RateLimiter(clock)

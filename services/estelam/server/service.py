@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from estelam.auth.authentication import Authenticator
 from estelam.auth.authorization import Authorizer
 from estelam.auth.grants import Quota
+from estelam.auth.shared_buckets import rate_limiter
 from estelam.catalogue.access_source import AccessSource
 from estelam.catalogue.model import Catalogue
 from estelam.client.webhooks import Receiver
@@ -138,6 +139,7 @@ def run_recording_service(
             authenticator=authenticator,
             authorizer=authorizer,
             outages=outages,
+            rate_limiter=running.enter_context(rate_limiter(settings, clock)),
             backend=wrap_backend(BatchedBackend(batcher), timers),
             pacer=pacer,
             metrics=metrics,

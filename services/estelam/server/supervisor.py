@@ -69,7 +69,7 @@ def serve(main: Main[S], load: Callable[[], S], workers: int, port_file: Path | 
             reserved.enter_context(reserve_port(settings.origin("metrics_listen"), metrics))
         folder = reserved.enter_context(tempfile.TemporaryDirectory())
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        pool = WorkerPool(partial(_run_worker, main, load, listen), Path(folder), signals)
+        pool = WorkerPool(partial(_run_worker, main, load, listen, Path(folder)), Path(folder), signals)
         try:
             pool.start(workers)
             write_port(port_file, int(listen.rpartition(":")[2]))
@@ -93,20 +93,28 @@ def reserve_port(setting: str, listen: str) -> Iterator[str]:
         yield f"{listen.rpartition(':')[0]}:{reserved.getsockname()[1]}"
 
 
-def _run_worker(main: Main[S], load: Callable[[], S], listen: str, slot: int, port_file: Path) -> None:
+def _run_worker(main: Main[S], load: Callable[[], S], listen: str, folder: Path, slot: int, port_file: Path) -> None:
     """Run *main* in the worker process in *slot*, on the port of *listen*; log why it can't start."""
     logs.configure_logging()  # until the settings are read
     try:
-        main(partial(_worker_settings, load, listen, slot), port_file)
+        main(partial(_worker_settings, load, listen, folder, slot), port_file)
     except (UserFacingError, OSError) as error:
         log.error("worker.failed", error=describe_error(error))
         sys.exit(1)
 
 
-def _worker_settings(load: Callable[[], S], listen: str, slot: int) -> S:
-    """Load the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any)."""
+def _worker_settings(load: Callable[[], S], listen: str, folder: Path, slot: int) -> S:
+    """Load the settings of the worker in *slot*: each has its own metrics port, unless the port is 0 (any).
+
+    What all workers share is in *folder*, unless the settings name another file.
+    """
     settings = load()
-    changes = {"listen": listen, "shares_port": True, "metrics_listen": _metrics_listen(settings, slot)}
+    changes = {
+        "listen": listen,
+        "shares_port": True,
+        "metrics_listen": _metrics_listen(settings, slot),
+        "quota_table": settings.quota_table or folder / "quotas",
+    }
     return settings.model_copy(update=changes)
 
 

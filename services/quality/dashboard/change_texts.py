@@ -68,7 +68,9 @@ class ChangeTexts:
     def _value(self, name: str, value: Any) -> str:
         if value is None:
             return NONE
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, bool):
+            return self.messages[f"value_{str(value).lower()}"]
+        if isinstance(value, int | float):
             return self.l10n.number(value, 3)
         text = str(value)
         if _DAY.fullmatch(text):

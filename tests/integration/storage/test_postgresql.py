@@ -22,7 +22,7 @@ from estelam.ledger import search, verify
 from estelam.ledger.tables import annulments
 from estelam.promissory.v1.note_inquiry_pb2 import GetNotePartiesRequest
 from estelam.promissory.v1.note_inquiry_pb2_grpc import PromissoryNoteInquiryServiceStub
-from estelam.server import grpc_server
+from estelam.server import answer_comparison, grpc_server
 from estelam.storage import migrate as migrations
 from estelam.storage import postgresql
 from estelam.storage.schema import check_schema
@@ -132,8 +132,10 @@ def test_commit_is_synced_whatever_the_server_setting(cluster: PostgresCluster, 
 
 
 @pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[tuple[PostgresCluster, Sandbox]]:
+def own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PostgresCluster, Sandbox]]:
     """A server that the test may stop or misconfigure, with a sandbox on it."""
+    # Else the comparison of answers may be what waits for a standby.
+    monkeypatch.setattr(answer_comparison, "CHECK_SECONDS", 3600)
     with postgres.cluster() as cluster:
         stores = {name: cluster.url(cluster.database()) for name in ("promissory", "judiciary")}
         sandbox = suite.create_sandbox(tmp_path / "own_cluster", stores=stores)

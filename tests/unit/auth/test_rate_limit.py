@@ -85,6 +85,18 @@ def test_changed_quota_starts_full() -> None:
     assert bucket_state(limiter.acquire("caller", "CheckNote", Quota(rate=1, burst=9)), "CheckNote").remaining == 8
 
 
+def test_hosts_divide_a_quota() -> None:
+    """Each of several hosts gives its part of rate and burst, and at least one call."""
+    time, granted = ManualTime(), Quota(rate=3, burst=7, miss_cost=20)
+    limiter, small = RateLimiter(time.clock, hosts=3), RateLimiter(time.clock, hosts=9)
+    bucket = limiter.acquire("caller", "CheckNote", granted)
+    time.now += 0.5
+
+    assert (bucket.quota, bucket.tokens) == (Quota(rate=1, burst=2, miss_cost=20), 1)
+    assert limiter.bucket("caller", "CheckNote", granted).tokens == 1.5
+    assert small.bucket("caller", "CheckNote", granted).quota.burst == 1
+
+
 def test_charged_refusals_leave_no_debt() -> None:
     """A refusal takes a token where there is one; a debt, of a NO, stays as it is."""
     limiter, quota = RateLimiter(ManualTime().clock), Quota(rate=1, burst=2, miss_cost=20)

@@ -123,11 +123,11 @@ class Exchange:
 
 
 @pytest.fixture
-def exchange(shared: Sandbox, tmp_path: Path) -> Exchange:
+def exchange(loaded: Sandbox, tmp_path: Path) -> Exchange:
     """An exchange with a copy of the committed catalogue, and a consumer that has made a key."""
     shutil.copytree(CATALOGUE, tmp_path / "catalogue")
     key, csr = signing_request()
     (tmp_path / "client.csr").write_bytes(csr)
-    found = Exchange(shared, tmp_path, CommandLine(shared))
+    found = Exchange(loaded, tmp_path, CommandLine(loaded))
     found.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return found

@@ -29,7 +29,7 @@ LONGEST_MICROS = 24 * 3_600_000_000
 
 
 def remaining(connection: Connection, rows: VerifiedRows, grant: Grant, now_micros: int) -> int:
-    """Return what is left of *grant*'s quota. Exact where one worker serves, since each worker has its own bucket.
+    """Return what is left of *grant*'s quota. Exact where one host serves, whose workers share a bucket.
 
     Raises:
         LedgerCorruptError, StoreError: an entry is not what *rows* cover, or can't be compared.

@@ -110,12 +110,14 @@ def test_page_limit(ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_changed_values(ledgers: Ledgers, tmp_path: Path) -> None:
     """The page shows each changed value, with names in place of slugs and fields, in its language."""
     ledgers.change(*QUOTA)
+    ledgers.change("    since:", "    staged: true\n    since:")
     with (
         open_dashboard(QualityStore(quality_home(tmp_path / "quality")), **ledgers.given) as running,
         running.client() as client,
     ):
         en, fa = (client.get(f"/{language}/changes").text for language in ("en", "fa"))
 
+    assert "staged: set to \u2068yes\u2069." in en
     assert "quota · inquiries per second: from \u2068200\u2069 to \u206850\u2069." in en
     assert "سهمیه · استعلام در ثانیه: از \u2068۲۰۰\u2069 به \u2068۵۰\u2069 تغییر کرد." in fa
     for page in (en, fa):
