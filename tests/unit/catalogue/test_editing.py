@@ -15,7 +15,7 @@ SINCE, QUOTA = "    since:", "    quota: { rate: 200"
 HARD = 'no: "yes" # not a comment, \\ and [this]'
 PARTY = Party(slug="sample-bank", fa="بانک: نمونه", en=HARD, roles=["consumer"], legal_id="99000079195")
 GRANT = Grant(
-    id="G22",
+    id="G25",
     clause="R2.1",
     consumer="setad",
     service="tax-debt",

@@ -167,7 +167,7 @@ def test_provider_ids_match_the_sandbox() -> None:
         ),
         ("parties.yaml", '"99000712713"', "99000712713", "parties.20.legal_id", "must be a text"),
         ("parties.yaml", '"99000712713"', '"99001187852"', "parties.20.legal_id", "is used twice"),
-        ("parties.yaml", "member_of: executive-agencies", "member_of: cbi", "parties.23.member_of", "not a class"),
+        ("parties.yaml", "member_of: executive-agencies", "member_of: cbi", "parties.24.member_of", "not a class"),
         (
             "registries.yaml",
             "custodian: nocr",
@@ -271,7 +271,7 @@ def test_consecutive_grants(folder: Path, edit: Edit) -> None:
     edit("grants.yaml", text[begin:end], text[begin:end] + "    until: 1405-12-29\n")
     (folder / "grants.yaml").write_text((folder / "grants.yaml").read_text("utf-8") + second, "utf-8")
 
-    assert 22 == len(read_catalogue(folder).grants)
+    assert 25 == len(read_catalogue(folder).grants)
 
 
 def test_check_command(estelam: CommandLine, folder: Path, edit: Edit) -> None:

@@ -224,7 +224,7 @@ def test_staged_party(exchange: Exchange) -> None:
 
     assert ["sample-bank"] == [party.slug for party in found.parties if party.legal_id == BANK]
     assert 20 == explained.code
-    assert ["G22 (R2.1) is staged, not active"] == explained.json["why_not"]
+    assert ["G25 (R2.1) is staged, not active"] == explained.json["why_not"]
 
 
 def moved(until: str) -> tuple[str, ...]:
