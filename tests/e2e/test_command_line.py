@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,6 +65,34 @@ def test_reply_of_another_call(
 
     assert (21, "", []) == (result.code, result.out, [*tmp_path.iterdir()])
     assert "the reply is not proven: the receipt is of another call: it has not its nonce" in result.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*CHECK, *options(**LIVE)),
+        (*CHECK, *options(**SETTLED)),
+        ("promissory", "parties", *options(serial=LIVE["serial"], agency="SETAD-0001")),
+        ("setad", "verify", *options(**LIVE, agency="SETAD-0001")),
+    ],
+)
+def test_signature_of_the_receipt(
+    estelam: CommandLine, running: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """A reply under another key than the provider's is no answer; without a certificate of it, a warning is printed."""
+    estelam(*CHECK, *options(**LIVE))
+    pki = Path(shutil.copytree(running.pki, tmp_path / "pki"))
+    monkeypatch.setenv("ESTELAM_CLIENT_PKI", str(pki))
+    receipts = pki / "promissory-receipts.crt"
+    receipts.write_bytes((pki / "judiciary-receipts.crt").read_bytes())
+    unproven = estelam(*command)
+    receipts.unlink()
+    unverified = estelam(*command)
+
+    assert (21, "") == (unproven.code, unproven.out)
+    assert "the reply is not proven" in unproven.err
+    assert unverified.code in {0, 10}
+    assert f"the receipt's signature is not verified: there is no {receipts}" in unverified.err
 
 
 @pytest.mark.parametrize(

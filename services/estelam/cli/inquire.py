@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from estelam.cli import output
 from estelam.cli.inquiry_options import Options
+from estelam.cli.signing_keys import receipts_certificate, service_keys
 from estelam.client.channel import ClientIdentity, channel, describe_transport_error
 from estelam.core import normalize, validation
 from estelam.core.addresses import check_target
@@ -29,7 +30,7 @@ from estelam.inquiry.v1 import inquiry_pb2
 from estelam.receipts.archive import ReceiptRecord, write_archive
 from estelam.receipts.own_call import OwnCall
 from estelam.receipts.problems import InvalidReceipt
-from estelam.receipts.receipt import check_content, entry_of
+from estelam.receipts.receipt import Verifier, check_content, entry_of
 
 
 def ask(
@@ -41,8 +42,9 @@ def ask(
 ) -> Any:
     """Send *request* and return the reply; on a refusal or a failure print it and exit.
 
-    Each receipt holds its own request and reply, and that of the service itself is of this call: an old or another
-    caller's receipt is no answer. Whether its signature is valid is verified by `estelam receipt verify`.
+    A reply whose receipt does not prove it is no answer: each receipt holds its own request and reply, that of the
+    service itself is of this call, and the signature is valid. Without a certificate of the service in the `pki` folder
+    the signature is not verified, and a warning is printed.
 
     Args:
         method: package.Service/Method.
@@ -63,11 +65,11 @@ def ask(
                 exit_without_answer(error, options, address, identity)
         records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
         try:
+            verifiers = {area: _verifier(area) for area in {_area(each.method) for each in records}}
             for each in records:
-                receipt = each.reply.receipt  # type: ignore[attr-defined]
-                check_content(receipt, each.request, each.reply)
+                entry = _proven_entry(each, verifiers[_area(each.method)])
                 if receipts is None:
-                    own.check(entry_of(receipt), clock.micros(), CLOCK_TOLERANCE)
+                    own.check(entry, clock.micros(), CLOCK_TOLERANCE)
         except InvalidReceipt as error:
             exit_unproven(error, options, address)
         if options.save_receipt:
@@ -76,6 +78,37 @@ def ask(
             except OSError as error:
                 _exit_unsaved(reply, error, options)
     return reply
+
+
+def _area(method: str) -> str:
+    return method.split(".")[1]
+
+
+def _verifier(area: str) -> Verifier | None:
+    """Return what verifies the receipts of the service *area*; None, with a warning, if its certificate is not at hand.
+
+    Raises:
+        KeyFileError, SettingsError: a file can't be used.
+        OSError: a file can't be read.
+    """
+    path = receipts_certificate(area)
+    if not path.exists():
+        typer.echo(f"the receipt's signature is not verified: there is no {path}, the provider's certificate", err=True)
+        return None
+    return Verifier(service_keys(area, None))
+
+
+def _proven_entry(record: ReceiptRecord, verifier: Verifier | None) -> inquiry_pb2.Entry:
+    """Return the ledger's entry of *record*, which its receipt proves.
+
+    Raises:
+        InvalidReceipt: it does not.
+    """
+    if verifier is not None:
+        return verifier.verify(record.method, record.request, record.reply).entry
+    receipt = record.reply.receipt  # type: ignore[attr-defined]
+    check_content(receipt, record.request, record.reply)
+    return entry_of(receipt)
 
 
 def _exit_unsaved(reply: Message, error: OSError, options: Options) -> NoReturn:
