@@ -10,6 +10,8 @@ from estelam.core.exceptions import UserFacingError, named_error
 from estelam.core.key_types import is_tls_key
 from estelam.core.model_files import read_text
 
+_DER = b"\x30"
+"""The first byte of a request in DER, and of no request in PEM."""
 _STRONG: tuple[type[HashAlgorithm], ...] = (SHA256, SHA384, SHA512)
 
 
@@ -26,6 +28,10 @@ def read_signing_request(path: Path, organization_id: str) -> x509.CertificateSi
         SigningRequestError: the file holds anything but one such request, its signature is wrong, its key is of a kind
             that services do not accept, it names another organisation or several, or it asks for an authority's rights.
     """
+    with path.open("rb") as file:
+        is_der = file.read(1) == _DER
+    if is_der:
+        raise SigningRequestError(f"{path}: is DER, not PEM; convert it: openssl req -inform DER -in {path} -out NEW")
     text = read_text(path, SigningRequestError)
     if "PRIVATE KEY" in text:
         raise SigningRequestError(

@@ -56,9 +56,10 @@ def explain(catalogue: Catalogue, *, consumer: str, method: str, day: date) -> E
         UnknownNameError: the catalogue has no such consumer or method.
     """
     target = Target(_party(catalogue, consumer), *_method(catalogue, method))
-    if members := [party.slug for party in catalogue.parties if party.member_of == target.party.slug]:
-        names = ", ".join(members)
-        return Explanation(target, None, (f"{target.party.slug} is a class; name one of its members: {names}",))
+    if target.party.is_class:
+        members = [party.slug for party in catalogue.parties if party.member_of == target.party.slug]
+        advice = f"name one of its members: {', '.join(members)}" if members else "it has no members"
+        return Explanation(target, None, (f"{target.party.slug} is a class; {advice}",))
     found = [grant for grant in catalogue.grants if _applies(grant, target.party, target)]
     if not found:
         name = target.method.name if target.method else target.service.slug

@@ -31,6 +31,8 @@ class Party(Record):
     roles: list[Slug] = []
     legal_id: Annotated[str, Field(pattern="^[0-9]{11}$")] | None = None
     """Legal id in the party's certificates; a party without one can't make calls."""
+    is_class: bool = False
+    """Whether it is a class: it has members and no legal id, and its grants hold for each member."""
     member_of: Slug | None = None
     """The class of parties whose grants apply to this party too."""
     note: Text | None = None

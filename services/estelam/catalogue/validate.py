@@ -70,10 +70,13 @@ def _parties_exist(catalogue: Catalogue) -> Iterator[Violation]:
 def _classes_are_flat(catalogue: Catalogue) -> Iterator[Violation]:
     for index, party in enumerate(catalogue.parties):
         parent = catalogue.party(party.member_of or "")
-        if parent and (parent.member_of or parent.legal_id):
+        if parent and not parent.is_class:
             yield Violation(
-                ("parties", index, "member_of"), f"{parent.slug} is an organisation or a member itself, not a class"
+                ("parties", index, "member_of"), f"{parent.slug} is an organisation, not a class (is_class)"
             )
+        for key in ("member_of", "legal_id"):
+            if party.is_class and getattr(party, key) is not None:
+                yield Violation(("parties", index, key), f"{party.slug} is a class, which has none")
 
 
 def _services_exist(catalogue: Catalogue) -> Iterator[Violation]:

@@ -47,14 +47,16 @@ def check_consumer(catalogue: Catalogue, request: OnboardingRequest) -> None:
         raise UsageError(
             f"{request.consumer} has the legal id {party.legal_id} in the catalogue, not {request.legal_id}"
         )
-    if party and any(each.member_of == party.slug for each in catalogue.parties):
+    if party and party.is_class:
         raise UsageError(f"{request.consumer} is a class of parties; name one organisation")
     if party is None and not (request.fa and request.en):
         raise UsageError(f"the catalogue has no party {request.consumer}: give its names, --fa and --en")
 
 
-def staged(catalogue: Catalogue, dossier: Onboarding, today: date) -> list[Edit]:
-    """Return the edits that add the consumer and its grants, which give no access yet.
+def staged(catalogue: Catalogue, dossier: Onboarding, today: date) -> tuple[list[Edit], list[str]]:
+    """Return the edits that add the consumer and its grants, which give no access yet, and the ids of the grants.
+
+    Those that an interrupted run has added are taken as they are.
 
     Raises:
         UsageError: as `check_consumer` and `requested_methods`.
@@ -63,19 +65,29 @@ def staged(catalogue: Catalogue, dossier: Onboarding, today: date) -> list[Edit]
     check_consumer(catalogue, request)
     party, edits = catalogue.party(request.consumer), list[Edit]()
     if party is None:
-        names = request.fa or "", request.en or ""
-        new = Party(slug=request.consumer, fa=names[0], en=names[1], roles=["consumer"], legal_id=request.legal_id)
+        fa, en = request.fa or "", request.en or ""
+        new = Party(slug=request.consumer, fa=fa, en=en, roles=["consumer"], legal_id=request.legal_id)
         edits.append(Addition("parties", new))
     elif party.legal_id is None:
         edits.append(FieldChange("parties", party.slug, {"legal_id": request.legal_id}))
     first = 1 + max(int(re.sub("[^0-9]", "", grant.id)) for grant in catalogue.grants)
-    approvals = _approvals(dossier)
+    approvals, names = _approvals(dossier), list[str]()
     for number, (each, (service, method)) in enumerate(
         zip(request.method, requested_methods(catalogue, request), strict=True), first
     ):
         grant = _grant(f"G{number:02}", dossier, each, service, method, since=today, approvals=approvals)
-        edits.append(Addition("grants", grant))
-    return edits
+        if (added := _same(catalogue, grant)) is None:
+            edits.append(Addition("grants", grant))
+        names.append(added or grant.id)
+    return edits, names
+
+
+def _same(catalogue: Catalogue, grant: Grant) -> str | None:
+    """Return the id of the record that is *grant* but for its id and first day."""
+    for each in catalogue.grants:
+        if each == grant.model_copy(update={"id": each.id, "since": each.since}):
+            return each.id
+    return None
 
 
 def _grant(
@@ -115,8 +127,8 @@ def _approvals(dossier: Onboarding) -> dict[str, Approval]:
     return found
 
 
-def staged_grants(catalogue: Catalogue, dossier: Onboarding, *, is_active: bool) -> list[Grant]:
-    """Return the grants that were staged for *dossier*, as they stand in the catalogue.
+def staged_grants(catalogue: Catalogue, dossier: Onboarding, *, is_active: bool | None) -> list[Grant]:
+    """Return the grants that were staged for *dossier*, as they stand in the catalogue; if given, all active or none.
 
     Raises:
         DossierError: a grant is missing, or is not what was approved, but for the days of its period.
@@ -132,7 +144,8 @@ def staged_grants(catalogue: Catalogue, dossier: Onboarding, *, is_active: bool)
         if (grant := by_id.get(name)) is None:
             raise DossierError(f"{dossier.folder}: the catalogue has no grant {name} any more, which was staged")
         meant = _grant(name, dossier, asked, service, method, since=grant.since, approvals=approvals)
-        if grant != meant.model_copy(update={"staged": not is_active, "until": grant.until}):
+        is_staged = grant.staged if is_active is None else not is_active
+        if grant != meant.model_copy(update={"staged": is_staged, "until": grant.until}):
             raise DossierError(
                 f"{dossier.folder}: the grant {name} of the catalogue is not what was approved, or"
                 f" {'is not active' if is_active else 'is active already'}; compare it with the request"
@@ -145,8 +158,8 @@ def staged_grants(catalogue: Catalogue, dossier: Onboarding, *, is_active: bool)
 
 
 def activated(grants: Sequence[Grant], today: date) -> list[Edit]:
-    """Return the edits that make staged *grants* active from *today* on."""
-    return [FieldChange("grants", grant.id, {"since": today, "staged": None}) for grant in grants]
+    """Return the edits that make those of *grants* that are staged active from *today* on."""
+    return [FieldChange("grants", grant.id, {"since": today, "staged": None}) for grant in grants if grant.staged]
 
 
 def as_if_active(catalogue: Catalogue) -> Catalogue:
@@ -176,7 +189,9 @@ def check_not_denied(catalogue: Catalogue, key: str, issued: str) -> None:
 
 
 def ending(catalogue: Catalogue, dossier: Offboarding, today: date) -> tuple[list[Edit], list[Grant]]:
-    """Return the edits that end the consumer's access, and the grants that they end.
+    """Return the edits that end the consumer's access, and the grants that end.
+
+    What an interrupted run has ended is taken as it is.
 
     Raises:
         UsageError: the catalogue has no such consumer, a grant that is to end is that of its class, or nothing changes.
@@ -191,9 +206,14 @@ def ending(catalogue: Catalogue, dossier: Offboarding, today: date) -> tuple[lis
         for key in request.deny
         if key not in known
     ]
-    if not edits:
+    done = [grant for grant in catalogue.grants if grant.consumer == request.consumer and grant.until == request.until]
+    ended = [*grants, *done] if request.until is not None else []
+    is_resumed = ended or any(
+        Denied(key=key, party=request.consumer, reason=request.reason) in catalogue.denied for key in request.deny
+    )
+    if not edits and not is_resumed:
         raise UsageError(f"{dossier.folder}: nothing is left to end: no grant lasts longer, and each key is denied")
-    return edits, grants if request.until is not None else []
+    return edits, ended
 
 
 def _end(grant: Grant, until: date) -> FieldChange:

@@ -167,7 +167,21 @@ def test_provider_ids_match_the_sandbox() -> None:
         ),
         ("parties.yaml", '"99000712713"', "99000712713", "parties.20.legal_id", "must be a text"),
         ("parties.yaml", '"99000712713"', '"99001187852"', "parties.20.legal_id", "is used twice"),
-        ("parties.yaml", "member_of: executive-agencies", "member_of: cbi", "parties.24.member_of", "not a class"),
+        (
+            "parties.yaml",
+            "member_of: executive-agencies",
+            "member_of: cbi",
+            "parties.24.member_of",
+            "not a class",
+        ),
+        ("parties.yaml", "is_class: true", 'legal_id: "99000079195"', "parties.24.member_of", "not a class"),
+        (
+            "parties.yaml",
+            "is_class: true",
+            'is_class: true\n    legal_id: "99000079195"',
+            "parties.19.legal_id",
+            "is a class, which has none",
+        ),
         (
             "registries.yaml",
             "custodian: nocr",
@@ -216,7 +230,7 @@ def test_issue_has_file_location_and_message(
         ("grants.yaml", "consumer: executive-agencies", "consumer: setad", 99),
         ("grants.yaml", "clause: R1.1", "claus: R1.1", 6),
         ("grants.yaml", "id: G01", "id: [", 8),
-        ("parties.yaml", '"99000712713"', "x", 94),
+        ("parties.yaml", '"99000712713"', "x", 95),
     ],
 )
 def test_issue_has_line(folder: Path, edit: Edit, file: str, old: str, new: str, line: int) -> None:

@@ -135,7 +135,10 @@ def test_one_approver_twice(exchange: Exchange) -> None:
         ({"method": "CheckNotes"}, "no method is named CheckNotes; did you mean CheckNote?"),
         ({"legal-id": "99001187852"}, "is that of setad"),
         ({"consumer": "setad"}, "setad has the legal id 99001187852 in the catalogue"),
+        ({"legal-id": "99000079190"}, "must be a legal person's national id with a right check digit"),
+        ({"legal-id": "9990000018"}, "must be the 11 digits of a legal person"),
         ({"consumer": "executive-agencies"}, "is a class of parties"),
+        ({"consumer": "banks"}, "is a class of parties"),
         ({"purpose": "two\nlines"}, "purpose: has an invisible character"),
         ({"burst": "999999999", "rate": "0.000001"}, "rate: refills the bucket"),
     ],
@@ -147,6 +150,48 @@ def test_impossible_requests(exchange: Exchange, changed: dict[str, str], proble
     assert 2 == done.code
     assert problem in done.err
     assert not exchange.dossier.exists()
+
+
+def test_digits_of_the_legal_id(exchange: Exchange) -> None:
+    """A legal id in Persian digits is the same id."""
+    assert 0 == exchange.request(**{"legal-id": "۹۹۰۰۰۰۷۹۱۹۵"}).code
+
+
+@pytest.mark.parametrize("step", ["stage", "activate"])
+def test_interrupted_step(exchange: Exchange, step: str) -> None:
+    """A step that ended after the catalogue was written and before it was recorded can be taken again."""
+    exchange.until("stage" if step == "activate" else "issue")
+    steps = exchange.dossier / "steps.toml"
+    if step == "activate":
+        called = '\n[[step]]\nstep = "check"\non = 2026-12-01\nrequest = "{}"\noutcome = "NOT_GRANTED"\n'
+        digest = re.findall('request = "(.*)"', steps.read_text("utf-8"))[0]
+        steps.write_text(steps.read_text("utf-8") + called.format(digest), "utf-8")
+    before = steps.read_bytes()
+    first = exchange.step(step)
+    recorded, grants = steps.read_bytes(), exchange.text()
+    steps.write_bytes(before)
+    second = exchange.step(step)
+
+    assert [0, 0] == [first.code, second.code], second.err
+    assert (recorded, grants) == (steps.read_bytes(), exchange.text())
+
+
+def test_interrupted_end(exchange: Exchange) -> None:
+    """An end that was written and not recorded can be taken again; a request that ends nothing is refused."""
+    exchange.leave("request", *moved("1405-01-01"), consumer="cbi")
+    first = exchange.leave("stage")
+    ended = exchange.text()
+    (exchange.leaving / "steps.toml").unlink()
+    second = exchange.leave("stage")
+    other = exchange.folder / "offboarding" / "other"
+    exchange.estelam("offboarding", "request", other, "--consumer", "moi", *moved("1405-01-01"))
+    nothing = exchange.estelam("offboarding", "stage", other, "--catalogue", exchange.catalogue)
+
+    assert [(0, "ended G16, G17, G19")] * 2 == [
+        (each.code, " ".join(each.out.splitlines()[0].split())) for each in (first, second)
+    ]
+    assert ended == exchange.text()
+    assert (2, True) == (nothing.code, "nothing is left to end" in nothing.err)
 
 
 def test_methods_of_several_providers(exchange: Exchange) -> None:

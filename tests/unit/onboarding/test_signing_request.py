@@ -45,6 +45,11 @@ def with_key() -> bytes:
     return csr + bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
+def in_der() -> bytes:
+    """A request as Windows writes it."""
+    return x509.load_pem_x509_csr(signing_request()[1]).public_bytes(Encoding.DER)
+
+
 @pytest.mark.parametrize(
     ("csr", "problem"),
     [
@@ -61,6 +66,7 @@ def with_key() -> bytes:
         (with_key, "holds a private key"),
         (lambda: signing_request()[1] * 2, "must hold one request"),
         (lambda: b"", "must hold one request"),
+        (in_der, "is DER, not PEM; convert it: openssl req -inform DER"),
         (lambda: b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "or is damaged"),
     ],
 )

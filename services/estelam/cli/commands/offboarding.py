@@ -83,7 +83,7 @@ def stage(folder: Path, catalogue: Path | None, *, as_json: bool) -> None:
         "ended": [grant.id for grant in grants] or None,
         "until": dossier.request.until,
         "denied": list(dossier.request.deny) or None,
-        "written": [str(where / file) for file in sorted(new.contents)],
+        "written": [str(where / file) for file in sorted(new.contents)] or None,
     }
     _print(dossier, facts, as_json=as_json)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from google.protobuf.message_factory import GetMessageClass
 from pydantic import ValidationError
 
 from estelam.auth.certificate import ClientCertificate, issued_name
@@ -19,8 +20,9 @@ from estelam.catalogue.loader import CatalogueState, read_catalogue, read_state
 from estelam.catalogue.model import Catalogue, Grant
 from estelam.cli import output
 from estelam.cli.trial_call import TrialOptions, trial_call
-from estelam.core import dates
+from estelam.core import dates, normalize, validation
 from estelam.core.clock import Clock
+from estelam.core.contract import find_method
 from estelam.core.errors import Reason, Refusal
 from estelam.core.exceptions import UsageError
 from estelam.core.files import locked_folder, write_atomic
@@ -35,6 +37,10 @@ from estelam.onboarding.dossier import APPROVERS, CERTIFICATE, SIGNING_REQUEST, 
 from estelam.onboarding.progress import ANSWERED
 from estelam.onboarding.request import DossierError, OnboardingRequest, RequestedMethod
 from estelam.onboarding.staging import Onboarding
+
+_LEGAL_DIGITS = 11
+_PERSONS = GetMessageClass(find_method("estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote").input_type)
+"""A message with a field whose rule is that of persons' ids."""
 
 
 def request(
@@ -58,13 +64,14 @@ def request(
     with output.user_errors(as_json=as_json):
         output.check_new_folder(folder, "DIR")
         output.check_readable(csr)
+        number = _legal_id(legal_id)
         try:
             quota = Quota(rate=rate, burst=burst, miss_cost=miss_cost)
             asked = OnboardingRequest(
                 consumer=consumer,
                 fa=fa,
                 en=en,
-                legal_id=legal_id,
+                legal_id=number,
                 purpose=purpose,
                 expires=today() + timedelta(days=days),
                 method=tuple(RequestedMethod(name=name, quota=quota) for name in method),
@@ -74,10 +81,18 @@ def request(
         found = read_catalogue(catalogue_folder(catalogue))
         staging.check_consumer(found, asked)
         staging.requested_methods(found, asked)
-        read_signing_request(csr, legal_id)
+        read_signing_request(csr, number)
         create(folder, asked, read_text(csr, DossierError))
         dossier = open_dossier(folder)
     _print(dossier, {"request": str(folder), "digest": dossier.digest}, as_json=as_json)
+
+
+def _legal_id(text: str) -> str:
+    number = normalize.normalize_digits(text)
+    problem = None if len(number) != _LEGAL_DIGITS else validation.field_violation(_PERSONS, "beneficiary_id", number)
+    if len(number) != _LEGAL_DIGITS or problem:
+        raise UsageError(f"--legal-id {text}: {problem or 'must be the 11 digits of a legal person'}")
+    return number
 
 
 def approve(folder: Path, by: str, reference: str, on: str | None, *, as_json: bool) -> None:
@@ -148,9 +163,9 @@ def stage(folder: Path, catalogue: Path | None, *, as_json: bool) -> None:
         progress.require(dossier, StepName.STAGE)
         with changed_catalogue(where) as state:
             _check_certificate(dossier, state.catalogue)
-            new = edited(where, state, staging.staged(state.catalogue, dossier, today()))
-            known = {grant.id for grant in state.catalogue.grants}
-            grants = [grant for grant in new.catalogue.grants if grant.id not in known]
+            edits, names = staging.staged(state.catalogue, dossier, today())
+            new = edited(where, state, edits)
+            grants = [grant for grant in new.catalogue.grants if grant.id in names]
             _require_admission(staging.as_if_active(new.catalogue), dossier, grants)
             new.write()
             dossier = dossier.record(_step(dossier, StepName.STAGE, grants=tuple(grant.id for grant in grants)))
@@ -197,7 +212,7 @@ def activate(folder: Path, catalogue: Path | None, *, as_json: bool) -> None:
         progress.require(dossier, StepName.ACTIVATE)
         with changed_catalogue(where) as state:
             _check_certificate(dossier, state.catalogue)
-            grants = staging.staged_grants(state.catalogue, dossier, is_active=False)
+            grants = staging.staged_grants(state.catalogue, dossier, is_active=None)
             new = edited(where, state, staging.activated(grants, today()))
             _require_admission(new.catalogue, dossier, grants)
             new.write()
@@ -290,7 +305,7 @@ def _step(dossier: Onboarding, name: StepName, *, on: date | None = None, **fact
 
 def _written(new: EditedCatalogue, grants: list[Grant]) -> dict[str, Any]:
     files = [str(new.folder / file) for file in sorted(new.contents)]
-    return {"grants": [grant.id for grant in grants], "written": files}
+    return {"grants": [grant.id for grant in grants], "written": files or None}
 
 
 def _print(dossier: Onboarding, facts: dict[str, Any], *, as_json: bool) -> None:
