@@ -39,8 +39,8 @@ from estelam.onboarding.request import DossierError, OnboardingRequest, Requeste
 from estelam.onboarding.staging import Onboarding
 
 _LEGAL_DIGITS = 11
-_PERSONS = GetMessageClass(find_method("estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote").input_type)
-"""A message with a field whose rule is that of persons' ids."""
+_METHOD_WITH_PERSONS = "estelam.promissory.v1.PromissoryNoteInquiryService/CheckNote"
+"""A method whose request has a field with the rule of persons' ids."""
 
 
 def request(
@@ -89,9 +89,11 @@ def request(
 
 def _legal_id(text: str) -> str:
     number = normalize.normalize_digits(text)
-    problem = None if len(number) != _LEGAL_DIGITS else validation.field_violation(_PERSONS, "beneficiary_id", number)
-    if len(number) != _LEGAL_DIGITS or problem:
-        raise UsageError(f"--legal-id {text}: {problem or 'must be the 11 digits of a legal person'}")
+    if len(number) != _LEGAL_DIGITS:
+        raise UsageError(f"--legal-id {text}: must be the 11 digits of a legal person")
+    kind = GetMessageClass(find_method(_METHOD_WITH_PERSONS).input_type)
+    if problem := validation.field_violation(kind, "beneficiary_id", number):
+        raise UsageError(f"--legal-id {text}: {problem}")
     return number
 
 
