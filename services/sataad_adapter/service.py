@@ -79,7 +79,6 @@ def run_adapter(
         channel(settings.provider, identity) as ministry,
         contextlib.closing(Timers()) as timers,
         tracing(settings.SECTION, settings.traces, settings.traces_ratio) as traced,
-        rate_limiter(settings, clock) as limiter,
     ):
         health = HealthStub(ministry)  # type: ignore[no-untyped-call]
 
@@ -102,7 +101,7 @@ def run_adapter(
             authenticator=authenticator,
             authorizer=access,
             outages=outages,
-            rate_limiter=limiter,
+            rate_limiter=rate_limiter(settings, clock),
             backend=wrap_backend(ministry_backend, timers),
             pacer=pacer,
             metrics=metrics,

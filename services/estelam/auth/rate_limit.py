@@ -6,10 +6,10 @@ Calls are admitted in one thread, and charged for the cost of a NO in another.
 import math
 import random
 import threading
-from collections.abc import Hashable, MutableSequence
+from collections.abc import Callable, Hashable, MutableSequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from estelam.auth.grants import MAX_SHOWN, Quota
 from estelam.core.clock import Clock
@@ -17,6 +17,8 @@ from estelam.core.errors import QuotaState, Reason, Refusal
 
 # Callers who have had their turn are forgotten once a throttle knows so many.
 MAX_CALLERS: Final = 1024
+MAX_AHEAD_SECONDS: Final = 1.0
+"""By how much the clocks of two processes of a host may seem to differ."""
 
 
 @dataclass(slots=True)
@@ -46,25 +48,18 @@ class TokenBucket:
         """Add the tokens regained since the last refill; *now* is in monotonic seconds."""
         with self.lock:
             tokens, filled = self.state
-            # Another process may have filled it at a later instant than this one's.
-            if (elapsed := now - filled) > 0:
-                self.state[0] = min(float(self.quota.burst), tokens + elapsed * self.quota.rate)
+            # Another process may have filled it a moment later. Far ahead is an instant before a restart of the host.
+            if (elapsed := now - filled) > 0 or elapsed < -MAX_AHEAD_SECONDS:
+                self.state[0] = min(float(self.quota.burst), tokens + max(0.0, elapsed) * self.quota.rate)
                 self.state[1] = now
 
 
-class BucketSource(Protocol):
-    """Where a rate limiter has its buckets from."""
-
-    def bucket(self, caller: Hashable, policy: str, quota: Quota, now: float) -> TokenBucket:
-        """Return the bucket of one caller, method and quota; a new one is full."""
+BucketMaker = Callable[[Hashable, str, Quota, float], TokenBucket]
+"""Returns the bucket of a caller, a method and a quota at a monotonic instant; a new one is full."""
 
 
-class OwnBuckets:
-    """Buckets of this process alone."""
-
-    def bucket(self, _caller: Hashable, _policy: str, quota: Quota, now: float) -> TokenBucket:
-        """Return a full bucket."""
-        return TokenBucket.full(quota, now)
+def _own_bucket(_caller: Hashable, _policy: str, quota: Quota, now: float) -> TokenBucket:
+    return TokenBucket.full(quota, now)
 
 
 class RateLimiter:
@@ -72,13 +67,13 @@ class RateLimiter:
 
     Args:
         clock: The clock.
-        source: Where buckets come from.
+        make: Makes buckets; by default they are this process's own.
         hosts: The hosts that serve: each gives this part of a quota's rate and burst.
     """
 
-    def __init__(self, clock: Clock, source: BucketSource | None = None, hosts: int = 1) -> None:
+    def __init__(self, clock: Clock, make: BucketMaker = _own_bucket, hosts: int = 1) -> None:
         self._clock = clock
-        self._source = source or OwnBuckets()
+        self._make = make
         self._hosts = hosts
         self._lock = threading.Lock()
         self._buckets: dict[tuple[Hashable, str], tuple[Quota, TokenBucket]] = {}
@@ -90,7 +85,7 @@ class RateLimiter:
             granted, bucket = self._buckets.get((caller, policy), (None, None))
             if bucket is None or granted is not quota:
                 if bucket is None or granted != quota:
-                    bucket = self._source.bucket(caller, policy, quota.divided(self._hosts), now)
+                    bucket = self._make(caller, policy, quota.divided(self._hosts), now)
                 self._buckets[caller, policy] = quota, bucket
             bucket.refill(now)
         return bucket

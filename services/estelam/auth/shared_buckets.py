@@ -4,14 +4,15 @@ A bucket's place follows from a hash of caller, method and quota. The lock is `f
 its holder ends. Instants are those of the system's monotonic clock, which is one for all processes.
 """
 
+import contextlib
 import fcntl
 import mmap
 import os
 import struct
 import threading
 import time
-from collections.abc import Hashable, Iterator
-from contextlib import closing, contextmanager
+import weakref
+from collections.abc import Hashable
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -35,19 +36,16 @@ _LOCK_ATTEMPTS: Final = 20
 _LOCK_PAUSE_SECONDS: Final = 0.000_1
 
 
-@contextmanager
-def rate_limiter(settings: ServingSettings, clock: Clock) -> Iterator[RateLimiter]:
-    """Yield the rate limiter that *settings* demand.
+def rate_limiter(settings: ServingSettings, clock: Clock) -> RateLimiter:
+    """Return the rate limiter that *settings* demand.
 
     Raises:
         QuotaTableError: the file of the table is something else.
         OSError: it can't be opened.
     """
     if settings.quota_table is None:
-        yield RateLimiter(clock, hosts=settings.quota_hosts)
-        return
-    with closing(SharedBuckets(settings.quota_table)) as table:
-        yield RateLimiter(clock, table, settings.quota_hosts)
+        return RateLimiter(clock, hosts=settings.quota_hosts)
+    return RateLimiter(clock, SharedBuckets(settings.quota_table).bucket, settings.quota_hosts)
 
 
 class QuotaTableError(UserFacingError):
@@ -64,13 +62,12 @@ class SharedBuckets:
 
     def __init__(self, path: Path) -> None:
         create_private_file(path)
-        self._file = path.open("r+b")
-        if os.fstat(self._file.fileno()).st_size not in {0, _SIZE}:
-            self._file.close()
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._lock = _FileLock(descriptor)
+        if os.fstat(descriptor).st_size not in {0, _SIZE}:
             raise QuotaTableError(f"{path}: is no table of quotas; name a new file in quota_table")
-        self._file.truncate(_SIZE)
-        self._map = mmap.mmap(self._file.fileno(), _SIZE)
-        self._lock = _FileLock(self._file.fileno())
+        os.truncate(descriptor, _SIZE)
+        self._map = mmap.mmap(descriptor, _SIZE)
 
     def bucket(self, caller: Hashable, policy: str, quota: Quota, now: float) -> TokenBucket:
         """Return the bucket of one caller, method and quota: full if no process has used it before.
@@ -91,32 +88,32 @@ class SharedBuckets:
                 return TokenBucket(quota, state, self._lock)
         return TokenBucket.full(quota, now)
 
-    def close(self) -> None:
-        """Close the file; buckets stay usable in this process."""
-        self._file.close()
-
 
 class _FileLock:
-    """A lock between threads and processes.
+    """A lock between threads and processes, on the open file *descriptor*.
 
     A process that was stopped while it held the lock does not stop the others for long: they go on without it, and may
-    then miscount a token.
+    then miscount a token. So do they where the file can't be locked. The file is closed once nobody can use the lock: a
+    late call must not lock another file that was opened under its number.
     """
 
-    def __init__(self, file: int) -> None:
-        self._file = file
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._threads = threading.Lock()
+        weakref.finalize(self, os.close, descriptor)
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        for _ in range(_LOCK_ATTEMPTS):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(_LOCK_PAUSE_SECONDS)
-            else:
-                return
+        with contextlib.suppress(OSError):
+            for _ in range(_LOCK_ATTEMPTS):
+                try:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(_LOCK_PAUSE_SECONDS)
+                else:
+                    return
 
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self._threads.release()

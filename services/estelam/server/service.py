@@ -139,7 +139,7 @@ def run_recording_service(
             authenticator=authenticator,
             authorizer=authorizer,
             outages=outages,
-            rate_limiter=running.enter_context(rate_limiter(settings, clock)),
+            rate_limiter=rate_limiter(settings, clock),
             backend=wrap_backend(BatchedBackend(batcher), timers),
             pacer=pacer,
             metrics=metrics,
