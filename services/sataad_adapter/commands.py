@@ -28,7 +28,7 @@ def verify(serial: str, obligor: str, beneficiary: str, amount: str, agency: str
         executive_agency_id=normalize.normalize_identifier(agency),
     )
     set_amount(request, amount, options)
-    reply = ask(VERIFY_NOTE.name, request, options, receipts=_receipts)
+    reply = ask(VERIFY_NOTE.name, request, options, provider="promissory", receipts=_receipts)
     answer(reply, _facts(reply), options)
 
 

@@ -79,20 +79,28 @@ def test_reply_of_another_call(
 def test_signature_of_the_receipt(
     estelam: CommandLine, running: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    """A reply under another key than the provider's is no answer; without a certificate of it, a warning is printed."""
+    """A reply under another key than the provider's is no answer; without a certificate, a warning is printed.
+
+    With one that can't be used, nothing is asked.
+    """
     estelam(*CHECK, *options(**LIVE))
     pki = Path(shutil.copytree(running.pki, tmp_path / "pki"))
     monkeypatch.setenv("ESTELAM_CLIENT_PKI", str(pki))
     receipts = pki / "promissory-receipts.crt"
     receipts.write_bytes((pki / "judiciary-receipts.crt").read_bytes())
     unproven = estelam(*command)
+    receipts.write_text("damaged", "ascii")
+    with monkeypatch.context() as patch:
+        patch.setattr(inquire, "call", lambda *_: pytest.fail("asked"))
+        unusable = estelam(*command)
     receipts.unlink()
     unverified = estelam(*command)
 
     assert (21, "") == (unproven.code, unproven.out)
     assert "the reply is not proven" in unproven.err
+    assert (1, True) == (unusable.code, str(receipts) in unusable.err)
     assert unverified.code in {0, 10}
-    assert f"the receipt's signature is not verified: there is no {receipts}" in unverified.err
+    assert f"the receipt's signature will not be verified: there is no {receipts}" in unverified.err
 
 
 @pytest.mark.parametrize(

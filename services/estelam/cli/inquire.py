@@ -38,6 +38,7 @@ def ask(
     request: Message,
     options: Options,
     *,
+    provider: str | None = None,
     receipts: Callable[[Message, Message], list[ReceiptRecord]] | None = None,
 ) -> Any:
     """Send *request* and return the reply; on a refusal or a failure print it and exit.
@@ -50,12 +51,15 @@ def ask(
         method: package.Service/Method.
         request: the request message.
         options: the options of the command.
+        provider: the service whose receipts prove the reply; default: the one that is asked.
         receipts: returns the replies of other calls that the reply's receipts prove; default: the reply itself.
     """
     with output.user_errors(as_json=options.as_json):
         address, identity = resolve_target(options, load_settings(ClientSettings))
         if options.save_receipt:
             output.check_writable(options.save_receipt, "--save-receipt", force=options.force)
+        # Before the call: afterwards a certificate that can't be used would cost the answer.
+        verifier = _verifier(provider or options.service)
         clock = Clock()
         own = OwnCall(identity.organization_id(), clock.micros())
         with channel(address, identity) as opened:
@@ -65,9 +69,8 @@ def ask(
                 exit_without_answer(error, options, address, identity)
         records = receipts(request, reply) if receipts else [ReceiptRecord(method, request, reply)]
         try:
-            verifiers = {area: _verifier(area) for area in {_area(each.method) for each in records}}
             for each in records:
-                entry = _proven_entry(each, verifiers[_area(each.method)])
+                entry = _proven_entry(each, verifier)
                 if receipts is None:
                     own.check(entry, clock.micros(), CLOCK_TOLERANCE)
         except InvalidReceipt as error:
@@ -80,22 +83,20 @@ def ask(
     return reply
 
 
-def _area(method: str) -> str:
-    return method.split(".")[1]
-
-
-def _verifier(area: str) -> Verifier | None:
-    """Return what verifies the receipts of the service *area*; None, with a warning, if its certificate is not at hand.
+def _verifier(service: str) -> Verifier | None:
+    """Return what verifies the receipts of *service*; None, with a warning, if its certificate is not at hand.
 
     Raises:
         KeyFileError, SettingsError: a file can't be used.
         OSError: a file can't be read.
     """
-    path = receipts_certificate(area)
+    path = receipts_certificate(load_settings(ClientSettings), service)
     if not path.exists():
-        typer.echo(f"the receipt's signature is not verified: there is no {path}, the provider's certificate", err=True)
+        typer.echo(
+            f"the receipt's signature will not be verified: there is no {path}, the provider's certificate", err=True
+        )
         return None
-    return Verifier(service_keys(area, None))
+    return Verifier(service_keys(service, None))
 
 
 def _proven_entry(record: ReceiptRecord, verifier: Verifier | None) -> inquiry_pb2.Entry:

@@ -11,8 +11,6 @@ from estelam.core.pem import KeyFileError
 from estelam.core.settings import ClientSettings, SettingsError, load_settings
 from estelam.receipts.problems import Verdict
 
-_RECEIPTS = "-receipts.crt"
-
 
 def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -> dict[str, VerifyingKey] | None:
     """Return the keys of *certificates*, or None if none are named; the list *retired_keys* is checked in any case.
@@ -32,13 +30,9 @@ def named_keys(certificates: Sequence[Path] | None, retired_keys: Path | None) -
     return None
 
 
-def receipts_certificate(service: str) -> Path:
-    """Return where the settings look for the certificate that verifies the receipts of *service*.
-
-    Raises:
-        SettingsError: the settings are invalid.
-    """
-    return load_settings(ClientSettings).pki / f"{service}{_RECEIPTS}"
+def receipts_certificate(settings: ClientSettings, service: str) -> Path:
+    """Return where *settings* look for the certificate that verifies the receipts of *service*."""
+    return settings.pki / f"{service}-receipts.crt"
 
 
 def service_keys(service: str, retired_keys: Path | None) -> dict[str, VerifyingKey]:
@@ -53,7 +47,7 @@ def service_keys(service: str, retired_keys: Path | None) -> dict[str, Verifying
         settings = load_settings(ClientSettings)
     except SettingsError as error:
         raise SettingsError(f"{advice}: {error}") from None
-    certificate = settings.pki / f"{service}{_RECEIPTS}"
+    certificate = receipts_certificate(settings, service)
     if not certificate.exists():
         raise KeyFileError(f"{advice}: there is none at {certificate}, where the settings look for it")
     return verifying_keys([certificate], retired_keys or settings.retired_keys)
