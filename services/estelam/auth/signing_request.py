@@ -22,7 +22,7 @@ class SigningRequestError(UserFacingError):
 def read_signing_request(path: Path, organization_id: str) -> x509.CertificateSigningRequest:
     """Read the request (PEM) of the organisation *organization_id* for a client certificate.
 
-    Its signature proves that whoever made it holds the private key, which is in no file that is handed over.
+    Its signature proves that its sender holds the private key, which is in no file that is handed over.
 
     Raises:
         SigningRequestError: the file holds anything but one such request, its signature is wrong, its key is of a kind

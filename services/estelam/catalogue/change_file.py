@@ -15,6 +15,7 @@ to and the one that it leads to, by the digests of the catalogue's files, and it
 an earlier change covers no other state, and not the same state at another time.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class CatalogueChange:
 
 @dataclass(frozen=True, slots=True)
 class SignedChange:
-    """A change with its signatures, none of which is verified."""
+    """A change with its signatures, none of which is verified; a new one has none yet."""
 
     change: CatalogueChange
     signatures: tuple[SignatureLine, ...]
@@ -84,6 +85,14 @@ class SignedChange:
     def names(self) -> list[str]:
         """The names that the signatures state, each once."""
         return list(dict.fromkeys(line.name for line in self.signatures))
+
+    def is_signed_by(self, key: NoteKey) -> bool:
+        """Return whether *key* has signed, under whatever name."""
+        for line in self.signatures:
+            with contextlib.suppress(InvalidSignature):
+                key.public.verify(line.signature, self.change.body.encode())
+                return True
+        return False
 
     def approvers(self, known: Iterable[NoteKey]) -> list[str]:
         """Return those of *known* that have signed the change, each once.

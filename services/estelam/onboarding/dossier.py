@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from estelam.core.date_fields import Day
 from estelam.core.dates import format_both
 from estelam.core.exceptions import UsageError
-from estelam.core.files import write_atomic
+from estelam.core.files import locked_folder, write_atomic
 from estelam.core.model_files import load_model, read_text
 from estelam.core.settings import Fingerprint
 from estelam.onboarding.request import DossierError, Line, OffboardingRequest, OnboardingRequest, to_toml
@@ -124,15 +124,17 @@ class Dossier(Generic[R]):
             )
 
     def record(self, step: Step) -> "Dossier[R]":
-        """Append *step* to the steps, durably; return the dossier with it.
+        """Append *step* to the steps, durably; return the dossier with it and with what was recorded meanwhile.
 
         Raises:
+            DossierError: the file can't be read, or the request was changed meanwhile.
             OSError: the file can't be written; it is unchanged.
         """
         path, text = self.folder / STEPS, to_toml({"step": [step.model_dump(mode="python", exclude_defaults=True)]})
-        before = read_text(path, DossierError) if path.exists() else ""
-        write_atomic(path, before + (text if before else text.removeprefix("\n")), durable=True)
-        return Dossier(self.folder, self.request, self.digest, (*self.steps, step))
+        with locked_folder(self.folder):
+            before = read_text(path, DossierError) if path.exists() else ""
+            write_atomic(path, before + (text if before else text.removeprefix("\n")), durable=True)
+        return Dossier.open(self.folder, type(self.request))
 
 
 def create(folder: Path, request: OnboardingRequest | OffboardingRequest, signing_request: str | None = None) -> None:

@@ -222,12 +222,9 @@ def _end(grant: Grant, until: date) -> FieldChange:
 
 
 def _lasting(catalogue: Catalogue, request: OffboardingRequest, today: date) -> list[Grant]:
-    party = consumer_of(catalogue, request)
+    party = consumer_of(catalogue, request.consumer)
     found = [
-        grant
-        for grant in catalogue.grants
-        if grant.consumer in {party.slug, party.member_of}
-        and grant_status(catalogue, grant, today) != GrantStatus.ENDED
+        grant for grant in _grants_of(catalogue, party) if grant_status(catalogue, grant, today) != GrantStatus.ENDED
     ]
     of_class = [grant.id for grant in found if grant.consumer != party.slug]
     if request.until is not None and of_class:
@@ -240,14 +237,30 @@ def _lasting(catalogue: Catalogue, request: OffboardingRequest, today: date) -> 
     return [grant for grant in lasting if not (grant.staged and grant.since > until)]
 
 
-def consumer_of(catalogue: Catalogue, request: OffboardingRequest) -> Party:
-    """Return the consumer that *request* names.
+def without_end(catalogue: Catalogue, dossier: Offboarding, day: date) -> list[Grant]:
+    """Return the consumer's grants that apply from *day* or later on and have no last day: another key is admitted."""
+    party = consumer_of(catalogue, dossier.request.consumer)
+    applying = {GrantStatus.IN_FORCE, GrantStatus.PENDING}
+    return [
+        grant
+        for grant in _grants_of(catalogue, party)
+        if grant.until is None and grant_status(catalogue, grant, day) in applying
+    ]
+
+
+def _grants_of(catalogue: Catalogue, party: Party) -> list[Grant]:
+    """Return the grants of *party* and of its class."""
+    return [grant for grant in catalogue.grants if grant.consumer in {party.slug, party.member_of}]
+
+
+def consumer_of(catalogue: Catalogue, name: str) -> Party:
+    """Return the consumer *name*.
 
     Raises:
         UnknownNameError: the catalogue has no such party.
     """
-    if (party := catalogue.party(request.consumer)) is None:
-        raise unknown_name("party", request.consumer, [each.slug for each in catalogue.parties])
+    if (party := catalogue.party(name)) is None:
+        raise unknown_name("party", name, [each.slug for each in catalogue.parties])
     return party
 
 

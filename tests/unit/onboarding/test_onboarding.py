@@ -1,6 +1,8 @@
 """Onboarding goes from a request to an answer in one order, and offboarding from a decision to a refusal."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from estelam.catalogue.loader import read_catalogue
 from estelam.client.channel import ClientIdentity
 from estelam.core.errors import Reason
+from estelam.onboarding.dossier import APPROVERS, Dossier, Step, StepName
+from estelam.onboarding.request import OnboardingRequest
 from tests.conftest import Start, promissory_opening
 from tests.e2e.conftest import caller, outcome, refusal
 from tests.unit.onboarding.conftest import BANK, LETTER, Exchange
@@ -221,6 +225,37 @@ def test_offboarding_on_a_day(exchange: Exchange) -> None:
     ]
     assert [0, 2, 0, 2] == [each.code for each in (*done, early)]
     assert "the access ends after 1470-01-01" in early.err
+
+
+def test_denial_alone(exchange: Exchange) -> None:
+    """Where only keys are denied, the check lists the grants that stay in force; another party's key is not denied."""
+    exchange.until("issue")
+    exchange.step("stage")
+    foreign = exchange.leave("request", "--reason", "lost", "--deny", exchange.dossier / "client.crt", consumer="cbi")
+    own = exchange.sandbox.pki / "cbi.crt"
+    done = [
+        exchange.leave("request", "--reason", "lost", "--deny", own, consumer="cbi"),
+        exchange.leave("stage"),
+        exchange.leave("check", "--json"),
+    ]
+
+    assert (2, True) == (foreign.code, f"names {BANK}, not cbi" in foreign.err)
+    assert [0, 0, 0] == [each.code for each in done]
+    assert ["G16", "G17", "G19"] == done[-1].json["grants_without_end"]
+
+
+def test_approvals_at_the_same_time(exchange: Exchange) -> None:
+    """Each of two approvals that are recorded at the same time is kept."""
+    assert 0 == exchange.request().code
+    dossier = Dossier.open(exchange.dossier, OnboardingRequest)
+    for name in APPROVERS:  # both have read the dossier before the first is recorded
+        step = Step(step=StepName.APPROVE, on=date(2026, 12, 1), request=dossier.digest, by=name, reference="letter")
+        taken = dossier.record(step)
+
+    assert ["provider", "secretariat"] == [step.by for step in taken.steps]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: dossier.record(step), range(40)))
+    assert 42 == len(Dossier.open(exchange.dossier, OnboardingRequest).steps)
 
 
 def test_offboarding_without_the_key(exchange: Exchange) -> None:

@@ -1,16 +1,14 @@
 """Commands of `estelam catalogue` for those who approve its changes: sign one, and print one's own key."""
 
-import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from cryptography.exceptions import InvalidSignature
 
 from estelam.catalogue.change_file import (
     NEEDED,
     Approver,
     CatalogueChange,
+    SignedChange,
     change_numbers,
     change_path,
     new_change,
@@ -24,7 +22,6 @@ from estelam.core.clock import Clock
 from estelam.core.exceptions import UsageError
 from estelam.core.files import locked_folder, write_atomic
 from estelam.core.settings import CatalogueSettings, load_settings
-from estelam.receipts.note import SignatureLine
 
 
 def approver(key: Path, name: str, *, as_json: bool) -> None:
@@ -56,7 +53,7 @@ def approve(
         with locked_folder(folder):
             state = read_state(folder)
             draft = _draft(folder, state.digest, reason)
-            if draft.is_signed_by(person):
+            if draft.is_signed_by(person.key):
                 raise UsageError(f"this key has signed change {draft.change.number} already; another person must")
             differences = _differences(before, state, draft.change) if before else None
             if not dry_run:
@@ -78,30 +75,7 @@ def approve(
     output.print_record(facts, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A change to sign, with the signatures that it has."""
-
-    change: CatalogueChange
-    signatures: tuple[SignatureLine, ...]
-    text: str
-    """The note so far."""
-
-    @property
-    def names(self) -> list[str]:
-        """The names of those who have signed."""
-        return list(dict.fromkeys(line.name for line in self.signatures))
-
-    def is_signed_by(self, person: Approver) -> bool:
-        """Return whether the key of *person* has signed, under whatever name."""
-        for line in self.signatures:
-            with contextlib.suppress(InvalidSignature):
-                person.key.public.verify(line.signature, self.change.body.encode())
-                return True
-        return False
-
-
-def _draft(folder: Path, digest: str, reason: str | None) -> _Draft:
+def _draft(folder: Path, digest: str, reason: str | None) -> SignedChange:
     """Return the newest change if it leads to *digest*, or else a new one, in place of one that was never approved.
 
     Raises:
@@ -111,7 +85,7 @@ def _draft(folder: Path, digest: str, reason: str | None) -> _Draft:
     numbers = change_numbers(folder)
     newest = read_change(folder, numbers[-1]) if numbers else None
     if newest and newest.change.after == digest:
-        return _Draft(newest.change, newest.signatures, newest.text)
+        return newest
     if reason is None:
         raise UsageError("the catalogue is as nobody has signed it: give --reason, why it changes")
     if newest is None:
@@ -124,7 +98,7 @@ def _draft(folder: Path, digest: str, reason: str | None) -> _Draft:
         change = new_change(number, before, digest, dates.today(Clock().now()), reason)
     except ValueError as error:
         raise UsageError(f"--reason: {error}") from None
-    return _Draft(change, (), f"{change.body}\n")
+    return SignedChange(change, (), f"{change.body}\n")
 
 
 def _differences(before: Path, state: CatalogueState, change: CatalogueChange) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from estelam.auth.certificate import ClientCertificate
 from estelam.catalogue.editing import edited
 from estelam.catalogue.loader import read_catalogue
 from estelam.catalogue.model import Catalogue, Grant
@@ -44,7 +45,8 @@ def request(
         output.check_new_folder(folder, "DIR")
         for path in deny or ():
             output.check_readable(path)
-        keys = tuple(key_fingerprint(read_certificates(path)[0].public_key()) for path in deny or ())
+        found = read_catalogue(catalogue_folder(catalogue))
+        keys = tuple(_key_of(path, found, consumer) for path in deny or ())
         try:
             asked = OffboardingRequest(
                 consumer=consumer,
@@ -55,10 +57,18 @@ def request(
             )
         except ValidationError as invalid:
             raise UsageError(validation_summary(invalid)) from None
-        staging.consumer_of(read_catalogue(catalogue_folder(catalogue)), asked)
         create(folder, asked)
         dossier = _open(folder)
     _print(dossier, {"request": str(folder), "digest": dossier.digest}, as_json=as_json)
+
+
+def _key_of(path: Path, catalogue: Catalogue, consumer: str) -> str:
+    """Return SHA-256 of the key of the certificate *path*, which must be that of *consumer*."""
+    certificate, party = read_certificates(path)[0], staging.consumer_of(catalogue, consumer)
+    named = ClientCertificate.of_chain([certificate]).organization_id
+    if party.legal_id is not None and named != party.legal_id:
+        raise UsageError(f"--deny {path}: names {named or 'no one organisation'}, not {party.slug} ({party.legal_id})")
+    return key_fingerprint(certificate.public_key())
 
 
 def stage(folder: Path, catalogue: Path | None, *, as_json: bool) -> None:
@@ -121,7 +131,8 @@ def check(
                 raise DossierError(f"{folder}: the call of {name} ended with {outcome}; nothing is recorded")
         step = Step(step=StepName.CHECK, on=today(), request=dossier.digest, outcome=outcome)
         dossier = dossier.record(step)
-    _print(dossier, {"outcome": outcome}, as_json=as_json)
+    lasting = [grant.id for grant in staging.without_end(found, dossier, today())]
+    _print(dossier, {"outcome": outcome, "grants_without_end": lasting or None}, as_json=as_json)
 
 
 def status(folder: Path, *, as_json: bool) -> None:
@@ -140,7 +151,7 @@ def status(folder: Path, *, as_json: bool) -> None:
 
 
 def _grants(catalogue: Catalogue, dossier: Offboarding) -> list[Grant]:
-    party = staging.consumer_of(catalogue, dossier.request)
+    party = staging.consumer_of(catalogue, dossier.request.consumer)
     found = [each for each in catalogue.grants if each.method and each.consumer in {party.slug, party.member_of}]
     if not found:
         raise UsageError(f"{dossier.folder}: {party.slug} has no grant of a method that could be called")
